@@ -1,0 +1,1 @@
+"""Guided diffusion: schedule, denoiser, guidance, process and regeneration of edges."""

@@ -1,0 +1,13 @@
+"""The one error that a user's input can cause."""
+
+from __future__ import annotations
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Bad input, told in one sentence: what is wrong, where, and what was expected.
+
+    Commands print the sentence on standard error and end with exit status 2; in Python it is an
+    ordinary exception. Anything else that is raised is a bug.
+    """
