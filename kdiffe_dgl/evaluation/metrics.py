@@ -1,0 +1,240 @@
+r"""Metrics of top-K recommendation lists.
+
+Accuracy metrics take ``hits``, a Boolean matrix whose entry :math:`h_{u,r}` says whether the item at
+rank :math:`r` (counted from 1) of user :math:`u`'s list is relevant, and the number of relevant items
+:math:`n_u`. They return one value a user; means are the caller's. ``ACCURACY_METRICS`` maps the
+names used in reports to the functions.
+
+Beyond-accuracy metrics describe what the lists do to the catalogue: coverage, Gini index of exposure
+and novelty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "ACCURACY_METRICS",
+    "average_precision",
+    "coverage",
+    "gini",
+    "hit_rate",
+    "ndcg",
+    "novelty",
+    "precision",
+    "recall",
+    "reciprocal_rank",
+    "self_information",
+]
+
+
+def _top(hits: Tensor, cutoff: int) -> Tensor:
+    return hits[:, :cutoff].to(torch.float64)
+
+
+def _ranks(hits: Tensor) -> Tensor:
+    return torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
+
+
+def _at_least_one(n_relevant: Tensor) -> Tensor:
+    # A user without relevant items has no hits, so dividing by one gives zero.
+    return n_relevant.to(torch.float64).clamp(min=1.0)
+
+
+def recall(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
+    r"""Share of a user's relevant items that the list holds, :math:`\sum_{r \le K} h_{u,r} / n_u`.
+
+    Parameters
+    ----------
+    hits
+        Whether the item at each rank is relevant, best rank first. shape: ``[users, ranks]``; lists
+        shorter than the cutoff are lists that end there.
+    n_relevant
+        Number of relevant items of each user. shape: ``[users]``
+    cutoff
+        Length :math:`K` of the list.
+
+    Returns
+    -------
+    Tensor
+        float64, one value a user, 0 for a user without relevant items. shape: ``[users]``
+    """
+    return _top(hits, cutoff).sum(dim=1) / _at_least_one(n_relevant)
+
+
+def precision(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
+    r"""Share of the list that is relevant, :math:`\sum_{r \le K} h_{u,r} / K`.
+
+    The divisor is :math:`K` also where the list is shorter, as in ``trec_eval``. Arguments and result
+    are those of :func:`recall`; ``n_relevant`` is not used.
+    """
+    return _top(hits, cutoff).sum(dim=1) / cutoff
+
+
+def hit_rate(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
+    r"""1 where the list holds a relevant item, else 0 (``success`` in ``trec_eval``).
+
+    Arguments and result are those of :func:`recall`; ``n_relevant`` is not used.
+    """
+    return hits[:, :cutoff].any(dim=1).to(torch.float64)
+
+
+def reciprocal_rank(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
+    r"""Reciprocal of the rank of the first relevant item, 0 if it is not within the cutoff.
+
+    Its mean over users is the mean reciprocal rank, MRR@K. Arguments and result are those of
+    :func:`recall`; ``n_relevant`` is not used.
+    """
+    top = _top(hits, cutoff)
+    return (top / _ranks(top)).amax(dim=1) if top.shape[1] else top.sum(dim=1)
+
+
+def ndcg(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
+    r"""Normalised discounted cumulative gain with binary gains.
+
+    .. math::
+
+        \mathrm{nDCG@}K = \frac{\sum_{r \le K} h_{u,r} / \log_2(r + 1)}
+                               {\sum_{r \le \min(n_u, K)} 1 / \log_2(r + 1)}
+
+    The ideal list holds :math:`\min(n_u, K)` relevant items, so a perfect list scores 1 at every
+    cutoff. Järvelin and Kekäläinen, *Cumulated gain-based evaluation of IR techniques*, TOIS 2002,
+    with the discount of ``trec_eval``'s ``ndcg_cut``. Arguments and result are those of
+    :func:`recall`.
+    """
+    top = _top(hits, cutoff)
+    gain = (top / torch.log2(_ranks(top) + 1.0)).sum(dim=1)
+    ranks = torch.arange(1, cutoff + 1, dtype=torch.float64, device=hits.device)
+    ideal = torch.cumsum(1.0 / torch.log2(ranks + 1.0), dim=0)
+    return gain / ideal[n_relevant.to(torch.int64).clamp(min=1, max=cutoff) - 1]
+
+
+def average_precision(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
+    r"""Average precision within the cutoff.
+
+    .. math::
+
+        \mathrm{AP@}K = \frac{1}{n_u} \sum_{r \le K} h_{u,r} \frac{\sum_{s \le r} h_{u,s}}{r}
+
+    Its mean over users is MAP@K. Of the definitions in use this is the one of ``trec_eval``'s
+    ``map_cut`` (``AP@K`` in ir-measures): the divisor is the number of all relevant items, not
+    :math:`\min(n_u, K)`. Arguments and result are those of :func:`recall`.
+    """
+    top = _top(hits, cutoff)
+    return (top * top.cumsum(dim=1) / _ranks(top)).sum(dim=1) / _at_least_one(n_relevant)
+
+
+ACCURACY_METRICS: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = MappingProxyType(
+    {
+        "recall": recall,
+        "ndcg": ndcg,
+        "precision": precision,
+        "hit_rate": hit_rate,
+        "mrr": reciprocal_rank,
+        "map": average_precision,
+    }
+)
+"""Name in reports -> per-user metric of (hits, n_relevant, cutoff)."""
+
+
+def coverage(exposure: Tensor) -> float:
+    r"""Share of the catalogue that is recommended to at least one user.
+
+    *Catalogue coverage* of Ge, Delgado-Battenfeld and Jannach, *Beyond accuracy*, RecSys 2010.
+
+    Parameters
+    ----------
+    exposure
+        Number of lists that hold each item. shape: ``[items]``
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
+    return float((exposure > 0).to(torch.float64).mean())
+
+
+def gini(exposure: Tensor) -> float:
+    r"""Gini index of the exposure of items: 0 if all items are shown equally often.
+
+    .. math::
+
+        G = \frac{\sum_{i=1}^{n} (2i - n - 1)\, x_{(i)}}{n \sum_i x_i}
+
+    where :math:`x_{(1)} \le \dots \le x_{(n)}` are the counts in ascending order. If one item takes
+    all exposure, :math:`G = 1 - 1/n`. Gunawardana and Shani, *Evaluating recommender systems*,
+    Recommender Systems Handbook, 2015, with all items of the catalogue counted.
+
+    Parameters
+    ----------
+    exposure
+        Number of lists that hold each item. shape: ``[items]``
+
+    Returns
+    -------
+    float
+        From 0 to :math:`1 - 1/n`; 0 if nothing is shown.
+    """
+    counts = exposure.to(torch.float64).sort().values
+    total = float(counts.sum())
+    if total == 0.0:
+        return 0.0
+    n = len(counts)
+    weights = 2.0 * torch.arange(1, n + 1, dtype=torch.float64, device=counts.device) - n - 1.0
+    return float((weights * counts).sum() / (n * total))
+
+
+def self_information(users_of_item: Tensor, n_users: int) -> Tensor:
+    r"""Surprise of meeting an item, :math:`-\log_2 p(i)`, in bits.
+
+    :math:`p(i)` is the share of the training users who have interacted with item :math:`i`. An item
+    that no training user has met counts as if one had, :math:`p(i) = 1/|U|`, which keeps the value
+    finite and no smaller than that of any item seen.
+
+    Parameters
+    ----------
+    users_of_item
+        Number of training users of each item. shape: ``[items]``
+    n_users
+        Number of users with training interactions; less than one counts as one.
+
+    Returns
+    -------
+    Tensor
+        float64, at least 0. shape: ``[items]``
+    """
+    n = float(max(n_users, 1))
+    return torch.log2(torch.tensor(n, dtype=torch.float64)) - torch.log2(
+        users_of_item.to(torch.float64).clamp(min=1.0)
+    )
+
+
+def novelty(information: Tensor, items: Tensor, shown: Tensor, cutoff: int) -> Tensor:
+    r"""Mean self-information of the items in a list, one value a user.
+
+    Zhou et al., *Solving the apparent diversity-accuracy dilemma of recommender systems*, PNAS 2010.
+
+    Parameters
+    ----------
+    information
+        Self-information of each item in bits, see :func:`self_information`. shape: ``[items]``
+    items
+        Recommended items, best first. shape: ``[users, ranks]``
+    shown
+        Whether the entry is a recommendation (lists of users who have few items left are shorter).
+        shape: ``[users, ranks]``
+    cutoff
+        Length of the list.
+
+    Returns
+    -------
+    Tensor
+        float64, 0 for an empty list. shape: ``[users]``
+    """
+    use = shown[:, :cutoff].to(torch.float64)
+    return (information[items[:, :cutoff]] * use).sum(dim=1) / use.sum(dim=1).clamp(min=1.0)
