@@ -1,0 +1,52 @@
+"""Guidance: what a regenerated row should mean for the recommendation task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["LinearGuidance"]
+
+
+@dataclass(frozen=True)
+class LinearGuidance:
+    r"""Penalty :math:`\|\hat x_0 G - g\|^2`, averaged over the components, for every row.
+
+    Both guidances of KDiffE have this form:
+
+    * collaborative, for a KG row of entity h: G holds the collaborative context of every entity (for
+      an item the user embeddings aggregated over the interactions), g is the embedding of h;
+    * modality, for a user row: G holds the projected features of the items, g the sum of the
+      embeddings of the items the user has interacted with.
+
+    Attributes
+    ----------
+    basis
+        G, ``[width, dim]``.
+    target
+        g of each row, ``[rows, dim]``; indexed by the rows of a batch.
+    """
+
+    basis: Tensor
+    target: Tensor
+
+    def penalty(self, activation: Tensor, output: Tensor, output_bias: Tensor, rows: Tensor) -> Tensor:
+        r"""Compute the penalty without the dense row: :math:`\hat x_0 G = y (V^T G) + b^T G`.
+
+        Parameters
+        ----------
+        activation
+            y, ``[batch, hidden]``.
+        output, output_bias
+            V ``[width, hidden]`` and b ``[width]`` of the denoiser.
+        rows
+            Which rows of ``target`` the batch holds, int64 ``[batch]``.
+
+        Returns
+        -------
+        Tensor
+            ``[batch]``.
+        """
+        proposed = activation @ (output.t() @ self.basis) + output_bias @ self.basis
+        return (proposed - self.target[rows]).square().mean(dim=1)

@@ -1,0 +1,104 @@
+"""Rows of a binary adjacency matrix, kept sparse: what diffusion treats as x_0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["RowBatch", "SparseRows"]
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Some rows of a binary matrix.
+
+    Attributes
+    ----------
+    columns
+        Column of each non-zero, row after row, int64 ``[nnz]``.
+    offsets
+        Where each row starts in ``columns``, int64 ``[batch]``.
+    counts
+        Non-zeros of each row, int64 ``[batch]``.
+    """
+
+    columns: Tensor
+    offsets: Tensor
+    counts: Tensor
+
+    def sum_of(self, table: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Multiply the rows with a dense table, touching only the non-zeros.
+
+        Parameters
+        ----------
+        table
+            ``[width, dim]``.
+        weights
+            Weight of each non-zero in place of 1, ``[nnz]``.
+
+        Returns
+        -------
+        Tensor
+            ``[batch, dim]``.
+        """
+        return functional.embedding_bag(self.columns, table, self.offsets, mode="sum", per_sample_weights=weights)
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """A binary matrix in compressed rows.
+
+    Attributes
+    ----------
+    indptr
+        int64 ``[rows + 1]``.
+    columns
+        int64 ``[nnz]``, sorted within a row.
+    width
+        Number of columns.
+    """
+
+    indptr: Tensor
+    columns: Tensor
+    width: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.indptr) - 1
+
+    @classmethod
+    def from_pairs(cls, rows: Tensor, columns: Tensor, n_rows: int, width: int) -> SparseRows:
+        """Build the matrix from coordinates, int64 ``[nnz]`` each; repeated ones count once."""
+        key = torch.unique(rows * width + columns)
+        counts = torch.bincount(key // width, minlength=n_rows)
+        indptr = torch.zeros(n_rows + 1, dtype=torch.int64, device=rows.device)
+        torch.cumsum(counts, 0, out=indptr[1:])
+        return cls(indptr, key % width, width)
+
+    def to(self, device: torch.device | str) -> SparseRows:
+        """Return the matrix on a device."""
+        return SparseRows(self.indptr.to(device), self.columns.to(device), self.width)
+
+    def occupied(self) -> Tensor:
+        """Return the rows that have a non-zero, int64, ascending."""
+        return torch.nonzero(self.indptr[1:] > self.indptr[:-1]).squeeze(1)
+
+    def batch(self, rows: Tensor) -> RowBatch:
+        """Take rows, int64 ``[batch]``, in the given order."""
+        start = self.indptr[rows]
+        counts = self.indptr[rows + 1] - start
+        offsets = torch.cumsum(counts, 0) - counts
+        position = torch.arange(int(counts.sum()), device=rows.device)
+        position = position + torch.repeat_interleave(start - offsets, counts)
+        return RowBatch(self.columns[position], offsets, counts)
+
+    def dense(self) -> Tensor:
+        """Return the matrix as float32 ``[rows, width]``; for small ones."""
+        full = torch.zeros(self.n_rows, self.width, device=self.columns.device)
+        row = torch.repeat_interleave(torch.arange(self.n_rows, device=self.columns.device), self.indptr.diff())
+        full[row, self.columns] = 1.0
+        return full

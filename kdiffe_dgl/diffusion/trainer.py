@@ -1,0 +1,181 @@
+"""One adjacency with its denoiser and optimiser: trains an epoch, then scores edges."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdiffe_dgl.config import Component
+from kdiffe_dgl.diffusion.denoiser import Conditioning, FactorisedDenoiser
+from kdiffe_dgl.diffusion.guidance import LinearGuidance
+from kdiffe_dgl.diffusion.process import DiffusionProcess
+from kdiffe_dgl.diffusion.rows import SparseRows
+from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
+
+__all__ = ["DiffusionConfig", "GraphDiffusion"]
+
+
+class DiffusionConfig(Component):
+    """Settings of a diffusion process and its denoiser."""
+
+    steps: int = Field(10, ge=1)
+    """Timesteps T."""
+    noise_scale: float = Field(0.1, gt=0)
+    """Noise scale s."""
+    noise_min: float = Field(1e-4, gt=0)
+    """Least variance before scaling."""
+    noise_max: float = Field(0.02, gt=0)
+    """Greatest variance before scaling."""
+    sampling_noise_steps: int = Field(0, ge=0)
+    """Noise steps T' put on the rows before the reverse process; 0 as published."""
+    hidden: int = Field(256, ge=1)
+    """Hidden units of the denoiser; the paper has 1000."""
+    time_dim: int = Field(10, ge=2)
+    """Width of the time embedding."""
+    conditioning: Conditioning = "vector"
+    """How a row's collaborative context enters the denoiser; the paper adds a scalar."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of observed edges hidden from the denoiser in training."""
+    guidance: float = Field(0.5, ge=0)
+    """Weight λ of the guidance penalty."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size of the denoiser's own optimiser."""
+    batch_size: int = Field(2048, ge=1)
+    """Rows a step."""
+    epochs: int = Field(1, ge=1)
+    """Passes over the rows for each epoch of the recommender."""
+
+
+class GraphDiffusion(nn.Module):
+    """Guided diffusion over the rows of one adjacency (KDiffE, guided diffusion).
+
+    Parameters
+    ----------
+    matrix
+        Binary adjacency whose rows are x_0.
+    config
+        Settings.
+    context_dim
+        Width of the condition of a row.
+    generator
+        Source of the initial weights (on the CPU).
+    device
+        Where to compute.
+    """
+
+    def __init__(
+        self,
+        matrix: SparseRows,
+        config: DiffusionConfig,
+        context_dim: int,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.matrix = matrix.to(device)
+        self.rows = self.matrix.occupied()
+        self.denoiser = FactorisedDenoiser(
+            matrix.width, config.hidden, config.time_dim, context_dim, config.conditioning, generator
+        ).to(device)
+        schedule = LinearVarianceSchedule(config.steps, config.noise_scale, config.noise_min, config.noise_max)
+        self.process = DiffusionProcess(schedule, self.denoiser, config.dropout)
+        self.optimiser = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate)
+
+    def train_epoch(self, context: Tensor | None, guidance: LinearGuidance | None, generator: torch.Generator) -> float:
+        """Train the denoiser on every occupied row once, in random order.
+
+        Parameters
+        ----------
+        context
+            Condition of every row, ``[rows, context_dim]``, without gradient.
+        guidance
+            Guidance penalty for every row, without gradient.
+        generator
+            Source of order, timesteps, noise and dropout.
+
+        Returns
+        -------
+        float
+            Mean loss of a row.
+        """
+        total, device = torch.zeros((), device=self.rows.device), self.rows.device
+        for _ in range(self.config.epochs):
+            order = self.rows[torch.randperm(len(self.rows), generator=generator, device=device)]
+            for rows in order.split(self.config.batch_size):
+                timesteps = torch.randint(self.config.steps, (len(rows),), generator=generator, device=device)
+                reconstruction, penalty = self.process.loss(self.matrix, rows, timesteps, context, guidance, generator)
+                loss = (reconstruction + self.config.guidance * penalty).mean()
+                self.optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                self.optimiser.step()
+                total += loss.detach() * len(rows)
+        return float(total) / max(1, len(self.rows) * self.config.epochs)
+
+    @torch.no_grad()
+    def score_edges(
+        self, rows: Tensor, columns: Tensor, context: Tensor | None, generator: torch.Generator, block: int = 8192
+    ) -> Tensor:
+        """Score candidate edges by the regenerated rows.
+
+        Parameters
+        ----------
+        rows, columns
+            Candidate edges, int64 ``[edges]`` each, rows ascending.
+        context
+            Condition of every row, ``[rows, context_dim]``.
+        generator
+            Source of sampling noise, where there is any.
+        block
+            Rows regenerated at once.
+
+        Returns
+        -------
+        Tensor
+            x̂_0 at the candidates, ``[edges]``.
+        """
+        distinct, inverse = torch.unique_consecutive(rows, return_inverse=True)
+        scores = torch.empty(len(rows), device=rows.device)
+        noise_steps = self.config.sampling_noise_steps
+        for start in range(0, len(distinct), block):
+            activation = self.process.reverse(
+                self.matrix, distinct[start : start + block], context, noise_steps, generator
+            )
+            first, last = torch.searchsorted(
+                inverse, torch.tensor([start, start + len(activation)], device=rows.device)
+            ).tolist()
+            scores[first:last] = self.denoiser.decode_at(activation, inverse[first:last] - start, columns[first:last])
+        return scores
+
+    @torch.no_grad()
+    def top_columns(
+        self, k: int, context: Tensor | None, generator: torch.Generator, block: int = 2048
+    ) -> tuple[Tensor, Tensor]:
+        """Return the k best columns of every occupied row among all columns.
+
+        Parameters
+        ----------
+        k
+            Columns to keep a row.
+        context
+            Condition of every row, ``[rows, context_dim]``.
+        generator
+            Source of sampling noise, where there is any.
+        block
+            Rows decoded at once.
+
+        Returns
+        -------
+        tuple of Tensor
+            Rows and columns of the kept edges, int64 ``[occupied * k]`` each.
+        """
+        k = min(k, self.matrix.width)
+        kept = []
+        for rows in self.rows.split(block):
+            activation = self.process.reverse(
+                self.matrix, rows, context, self.config.sampling_noise_steps, generator
+            )
+            kept.append(self.denoiser.decode(activation).topk(k, dim=1).indices)
+        columns = torch.cat(kept) if kept else self.rows.new_zeros((0, k))
+        return self.rows.repeat_interleave(k), columns.flatten()
