@@ -68,16 +68,13 @@ def normalised_adjacency(
                 f"similarity has the shape {similarity.shape}; expected {weights.shape}, as the interactions"
             )
         weights = weights + epsilon * sp.csr_matrix(similarity, dtype=np.float64)
-    block = (sp.diags(user_scale) @ weights @ sp.diags(item_scale)).astype(np.float32)
-    adjacency = sp.bmat(
-        [
-            [sp.diags((user_scale**2).astype(np.float32)), block],
-            [block.T, sp.diags((item_scale**2).astype(np.float32))],
-        ],
-        format="csr",
-        dtype=np.float32,
-    )
-    return _canonical(adjacency.tocsr())
+    edges = (sp.diags(user_scale) @ weights @ sp.diags(item_scale)).tocoo()
+    users, items = edges.row, edges.col + len(user_scale)
+    nodes = np.arange(len(user_scale) + len(item_scale))
+    loops = np.concatenate([user_scale, item_scale]) ** 2
+    values = np.concatenate([edges.data, edges.data, loops]).astype(np.float32)
+    ends = (np.concatenate([users, items, nodes]), np.concatenate([items, users, nodes]))
+    return _canonical(sp.csr_matrix((values, ends), shape=(len(nodes), len(nodes))))
 
 
 def normalised_adjacency_from_edges(
