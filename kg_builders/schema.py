@@ -7,12 +7,13 @@ rule), which makes pruning explainable and reversible.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
 
 from kg_builders.errors import InputError
+from kg_builders.tables import conform, number_rows, refuse_duplicates, refuse_nulls
 
 __all__ = ["ENTITY_SCHEMA", "ITEM", "NAMED_SCHEMA", "RELATION_SCHEMA", "TRIPLE_SCHEMA", "KnowledgeGraph"]
 
@@ -53,8 +54,8 @@ class KnowledgeGraph:
     Raises
     ------
     InputError
-        If a table lacks a column, ids are not dense, an (id, kind) pair or a relation name occurs
-        twice, or a triple refers to an unknown entity or relation.
+        If a table lacks a column, ids are not dense, an (id, kind) pair or a relation name is null or
+        occurs twice, or a triple refers to an unknown entity or relation.
     """
 
     entities: pl.DataFrame
@@ -67,7 +68,7 @@ class KnowledgeGraph:
             ("relations", RELATION_SCHEMA),
             ("triples", TRIPLE_SCHEMA),
         ):
-            object.__setattr__(self, name, _conform(getattr(self, name), schema, name))
+            object.__setattr__(self, name, conform(getattr(self, name), schema, name))
         self._validate()
 
     def _validate(self) -> None:
@@ -75,8 +76,10 @@ class KnowledgeGraph:
             expected = pl.Series(column, range(len(table)), dtype=pl.Int64)
             if not table[column].equals(expected):
                 raise InputError(f"knowledge graph: {column} ids must be 0, 1, 2, ... in row order")
-        _refuse_duplicates(self.entities, ["kind", "id"], "entity")
-        _refuse_duplicates(self.relations, ["name"], "relation")
+        refuse_nulls(self.entities, ["kind", "id"], "entity")
+        refuse_nulls(self.relations, ["name"], "relation")
+        refuse_duplicates(self.entities, ["kind", "id"], "entity")
+        refuse_duplicates(self.relations, ["name"], "relation")
         for column, bound, what in (
             ("head", self.n_entities, "entity"),
             ("tail", self.n_entities, "entity"),
@@ -127,6 +130,7 @@ class KnowledgeGraph:
         named: pl.DataFrame,
         items: pl.DataFrame | None = None,
         relations: pl.DataFrame | None = None,
+        entities: pl.DataFrame | None = None,
     ) -> KnowledgeGraph:
         """Build a graph from triples that name their ends.
 
@@ -134,20 +138,30 @@ class KnowledgeGraph:
         ----------
         named
             Columns of ``NAMED_SCHEMA``: kind and id of head and tail, name of the relation, label of
-            the tail (null: its id) and source. Duplicate triples are merged, first source kept.
+            the tail (null: its id) and source. Duplicate triples are merged (in a symmetric relation
+            also a triple and its reverse); the source that comes first in the alphabet is kept.
         items
             Columns ``id`` and ``label``: catalogue items, which come first, in this order. Items
             met only in triples follow, sorted by id, then all other entities, by kind and id.
         relations
             Columns ``name``, ``label`` and ``symmetric`` for relations that need more than their
-            name; others get a label made from it.
+            name; others get a label made from it. Those without a triple are left out.
+        entities
+            Columns ``kind``, ``id`` and ``label``: names for entities of the triples, also for those
+            that are never a tail. It adds no entity.
 
         Returns
         -------
         KnowledgeGraph
-            The same input gives the same ids.
+            The same input, in any row order, gives the same ids.
+
+        Raises
+        ------
+        InputError
+            If a kind, an id or a relation is null, or an item is given twice.
         """
-        named = _conform(named, NAMED_SCHEMA, "named triples")
+        named = conform(named, NAMED_SCHEMA, "named triples")
+        refuse_nulls(named, ["head_kind", "head_id", "relation", "tail_kind", "tail_id"], "named triple")
         ends = pl.concat(
             [
                 named.select(kind="head_kind", id="head_id", label=pl.lit(None, dtype=pl.Utf8)),
@@ -163,6 +177,11 @@ class KnowledgeGraph:
             .unique(["kind", "id"], keep="first", maintain_order=True)
             .select("kind", "id", "label")
         )
+        if entities is not None:
+            told = entities.select([pl.col(name).cast(pl.Utf8) for name in ("kind", "id", "label")])
+            labels = pl.concat([told.drop_nulls("label"), labels]).unique(
+                ["kind", "id"], keep="first", maintain_order=True
+            )
         given = (
             pl.DataFrame(schema={"kind": pl.Utf8, "id": pl.Utf8, "label": pl.Utf8})
             if items is None
@@ -170,7 +189,7 @@ class KnowledgeGraph:
                 pl.lit(ITEM).alias("kind"), pl.col("id").cast(pl.Utf8), pl.col("label").cast(pl.Utf8)
             )
         )
-        _refuse_duplicates(given, ["kind", "id"], "item")
+        refuse_duplicates(given, ["kind", "id"], "item")
         met = (
             ends.select("kind", "id")
             .unique()
@@ -179,12 +198,15 @@ class KnowledgeGraph:
             .with_columns(pl.col("label").fill_null(pl.col("id")))
             .sort((pl.col("kind") != ITEM).cast(pl.Int8), "kind", "id")
         )
-        entities = pl.concat(
-            [given.with_columns(pl.col("label").fill_null(pl.col("id"))), met]
-        ).with_row_index("entity")
-        entities = entities.with_columns(pl.col("entity").cast(pl.Int64)).select(list(ENTITY_SCHEMA))
+        # An item that was given without a label may have one in the triples.
+        given = (
+            given.join(labels, on=["kind", "id"], how="left", suffix="_met", maintain_order="left")
+            .with_columns(pl.coalesce("label", "label_met", "id").alias("label"))
+            .select("kind", "id", "label")
+        )
+        table = number_rows(pl.concat([given, met]), "entity")
         relation_table = _relation_table(named["relation"].unique().sort().to_list(), relations)
-        keys = entities.select("kind", "id", "entity")
+        keys = table.select("kind", "id", "entity")
         triples = (
             named.join(
                 keys.rename({"kind": "head_kind", "id": "head_id", "entity": "head"}),
@@ -195,12 +217,14 @@ class KnowledgeGraph:
                 on=["tail_kind", "tail_id"],
             )
             .rename({"relation": "name"})
-            .join(relation_table.select("name", "relation"), on="name")
-            .select(list(TRIPLE_SCHEMA))
-            .sort("head", "relation", "tail", "source")
-            .unique(["head", "relation", "tail"], keep="first", maintain_order=True)
+            .join(relation_table.select("name", "relation", "symmetric"), on="name")
         )
-        return cls(entities, relation_table, triples)
+        backwards = pl.col("symmetric") & (pl.col("head") > pl.col("tail"))
+        triples = triples.with_columns(
+            pl.when(backwards).then("tail").otherwise("head").alias("head"),
+            pl.when(backwards).then("head").otherwise("tail").alias("tail"),
+        )
+        return cls(table, relation_table, _merge_triples(triples))
 
     def to_named(self) -> pl.DataFrame:
         """Return the triples with kinds, ids and names in place of numbers (``NAMED_SCHEMA``)."""
@@ -237,16 +261,15 @@ class KnowledgeGraph:
         given = items.select(
             pl.lit(ITEM).alias("kind"), pl.col("id").cast(pl.Utf8), pl.col("label").cast(pl.Utf8)
         )
-        _refuse_duplicates(given, ["kind", "id"], "item")
-        rest = self.entities.join(given, on=["kind", "id"], how="anti", maintain_order="left").select(
-            "kind", "id", "label"
+        refuse_duplicates(given, ["kind", "id"], "item")
+        known = self.entities.select("kind", "id", known="label")
+        given = (
+            given.join(known, on=["kind", "id"], how="left", maintain_order="left")
+            .with_columns(pl.coalesce("label", "known", "id").alias("label"))
+            .select("kind", "id", "label")
         )
-        entities = (
-            pl.concat([given.with_columns(pl.col("label").fill_null(pl.col("id"))), rest])
-            .with_row_index("entity")
-            .with_columns(pl.col("entity").cast(pl.Int64))
-            .select(list(ENTITY_SCHEMA))
-        )
+        rest = self.entities.join(given, on=["kind", "id"], how="anti", maintain_order="left")
+        entities = number_rows(pl.concat([given, rest.select("kind", "id", "label")]), "entity")
         moved = self.entities.select(old="entity", kind="kind", id="id").join(
             entities.select("kind", "id", new="entity"), on=["kind", "id"]
         )
@@ -259,24 +282,52 @@ class KnowledgeGraph:
         return KnowledgeGraph(entities, self.relations, triples)
 
     def union(self, *others: KnowledgeGraph) -> KnowledgeGraph:
-        """Join graphs: entities with the same kind and id, and relations with the same name, are one."""
+        """Join graphs: entities with the same kind and id, and relations with the same name, are one.
+
+        All items stay, those of the first graph first; an entity takes its label from the first graph
+        that has one besides the bare id. Other entities without a triple are left out.
+        """
         graphs = (self, *others)
         named = pl.concat([graph.to_named() for graph in graphs])
-        entities = pl.concat([graph.entities for graph in graphs])
+        entities = pl.concat([graph.entities.select("kind", "id", "label") for graph in graphs])
         items = entities.filter(pl.col("kind") == ITEM).unique("id", keep="first", maintain_order=True)
+        labels = entities.filter(pl.col("label") != pl.col("id")).unique(
+            ["kind", "id"], keep="first", maintain_order=True
+        )
         relations = pl.concat([graph.relations for graph in graphs]).unique(
             "name", keep="first", maintain_order=True
         )
-        return KnowledgeGraph.from_named(named, items.select("id", "label"), relations)
+        unlabelled = items.select("id", label=pl.lit(None, dtype=pl.Utf8))
+        return KnowledgeGraph.from_named(named, unlabelled, relations, labels)
 
     def with_triples(self, triples: pl.DataFrame) -> KnowledgeGraph:
         """Return the graph with other triples, without the entities and relations that lose all of theirs.
 
-        Items stay, also those without a triple.
+        Items stay, also those without a triple. The order of what stays does not change; duplicate
+        triples are merged as in ``from_named``.
         """
-        kept = KnowledgeGraph(self.entities, self.relations, triples)
-        items = self.entities.filter(pl.col("kind") == ITEM).select("id", "label")
-        return KnowledgeGraph.from_named(kept.to_named(), items, self.relations)
+        kept = KnowledgeGraph(self.entities, self.relations, triples).triples
+        ends = pl.concat([kept["head"], kept["tail"].alias("head")]).unique()
+        entities = number_rows(
+            self.entities.filter((pl.col("kind") == ITEM) | pl.col("entity").is_in(ends.implode())).rename(
+                {"entity": "old"}
+            ),
+            "entity",
+        )
+        used = pl.col("relation").is_in(kept["relation"].unique().implode())
+        relations = number_rows(self.relations.filter(used).rename({"relation": "old"}), "relation")
+        moved = (
+            kept.join(entities.select(head="old", new_head="entity"), on="head")
+            .join(entities.select(tail="old", new_tail="entity"), on="tail")
+            .join(relations.select(relation="old", new_relation="relation"), on="relation")
+            .select(
+                pl.col("new_head").alias("head"),
+                pl.col("new_relation").alias("relation"),
+                pl.col("new_tail").alias("tail"),
+                "source",
+            )
+        )
+        return KnowledgeGraph(entities, relations, _merge_triples(moved))
 
     def relation_counts(self) -> pl.DataFrame:
         """Count triples, distinct heads and distinct tails of each relation."""
@@ -298,23 +349,15 @@ class KnowledgeGraph:
         if not len(items):
             return 0.0
         used = pl.concat([self.triples["head"], self.triples["tail"].alias("head")]).unique()
-        return float(items.is_in(used.implode()).mean() or 0.0)
+        return int(items.is_in(used.implode()).sum()) / len(items)
 
 
-def _conform(frame: pl.DataFrame, schema: dict[str, type[pl.DataType]], what: str) -> pl.DataFrame:
-    missing = [column for column in schema if column not in frame.columns]
-    if missing:
-        raise InputError(
-            f"knowledge graph: {what} lack the column {missing[0]!r}; expected {', '.join(schema)}"
-        )
-    return frame.select([pl.col(column).cast(dtype) for column, dtype in schema.items()])
-
-
-def _refuse_duplicates(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
-    repeated = frame.filter(pl.struct(columns).is_duplicated())
-    if len(repeated):
-        value = " ".join(str(part) for part in repeated.select(columns).row(0))
-        raise InputError(f"knowledge graph: {what} {value!r} occurs more than once; expected unique ids")
+def _merge_triples(triples: pl.DataFrame) -> pl.DataFrame:
+    return (
+        triples.select(list(TRIPLE_SCHEMA))
+        .sort("head", "relation", "tail", "source", nulls_last=True)
+        .unique(["head", "relation", "tail"], keep="first", maintain_order=True)
+    )
 
 
 def _relation_table(names: Iterable[str], described: pl.DataFrame | None) -> pl.DataFrame:
@@ -326,10 +369,8 @@ def _relation_table(names: Iterable[str], described: pl.DataFrame | None) -> pl.
             pl.lit(None, dtype=pl.Utf8).alias("label"), pl.lit(None, dtype=pl.Boolean).alias("symmetric")
         )
     return (
-        table.sort("name")
-        .with_row_index("relation")
+        number_rows(table.sort("name"), "relation")
         .with_columns(
-            pl.col("relation").cast(pl.Int64),
             pl.col("label").fill_null(pl.col("name").str.replace_all("[._]", " ")),
             pl.col("symmetric").fill_null(False),
         )

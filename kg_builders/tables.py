@@ -1,0 +1,54 @@
+"""Checks and numbering of the tables that make up a knowledge graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from kg_builders.errors import InputError
+
+__all__ = ["conform", "number_rows", "refuse_duplicates", "refuse_nulls"]
+
+
+def conform(frame: pl.DataFrame, schema: Mapping[str, type[pl.DataType]], what: str) -> pl.DataFrame:
+    """Return the columns of ``schema``, in its order and types.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or holds values that its type can't.
+    """
+    missing = [column for column in schema if column not in frame.columns]
+    if missing:
+        raise InputError(
+            f"knowledge graph: {what} lack the column {missing[0]!r}; expected {', '.join(schema)}"
+        )
+    try:
+        return frame.select([pl.col(column).cast(dtype) for column, dtype in schema.items()])
+    except pl.exceptions.PolarsError as error:
+        types = ", ".join(f"{column} {dtype.__name__}" for column, dtype in schema.items())
+        raise InputError(
+            f"knowledge graph: {what} have a column of another type; expected {types}"
+        ) from error
+
+
+def number_rows(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Put a first column in front that counts the rows from 0."""
+    return frame.with_row_index(column).with_columns(pl.col(column).cast(pl.Int64))
+
+
+def refuse_nulls(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Raise ``InputError`` naming the first row without a value in one of ``columns``."""
+    for column in columns:
+        if frame[column].null_count():
+            row = frame[column].is_null().arg_max()
+            raise InputError(f"knowledge graph: {what} {row} has no {column}; expected a text")
+
+
+def refuse_duplicates(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Raise ``InputError`` naming the first value of ``columns`` that occurs more than once."""
+    repeated = frame.filter(pl.struct(columns).is_duplicated())
+    if len(repeated):
+        value = " ".join(str(part) for part in repeated.select(columns).row(0))
+        raise InputError(f"knowledge graph: {what} {value!r} occurs more than once; expected unique ids")
