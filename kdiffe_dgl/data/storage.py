@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from kg_builders.errors import InputError
+from kg_builders.io import read_knowledge_graph, write_knowledge_graph
 from kg_builders.schema import KnowledgeGraph
 
 __all__ = [
@@ -107,9 +108,7 @@ def write_folder(
         for table, frame in tables.items():
             frame.write_parquet(temporary / f"{table}.parquet")
         if kg is not None:
-            (temporary / "kg").mkdir()
-            for table in GRAPH_TABLES:
-                getattr(kg, table).write_parquet(temporary / "kg" / f"{table}.parquet")
+            write_knowledge_graph(kg, temporary / "kg")
         if features:
             (temporary / "features").mkdir()
             for modality, matrix in features.items():
@@ -180,9 +179,10 @@ def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
         parts[table] = _read_table(folder, f"{table}.parquet", index["sha256"])
     parts["kg"] = None
     if index["has_kg"]:
-        parts["kg"] = KnowledgeGraph(
-            *(_read_table(folder, f"kg/{table}.parquet", index["sha256"]) for table in GRAPH_TABLES)
-        )
+        for table in GRAPH_TABLES:
+            relative = f"kg/{table}.parquet"
+            _check_hash(folder, relative, index["sha256"].get(relative))
+        parts["kg"] = read_knowledge_graph(folder / "kg")
     parts["features"] = {
         modality: _map_features(folder / "features" / f"{modality}.npy", shape)
         for modality, shape in index["features"].items()
