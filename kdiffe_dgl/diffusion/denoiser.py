@@ -35,7 +35,9 @@ def time_embedding(timesteps: Tensor, dim: int) -> Tensor:
         float32 ``[batch, dim]``: cosines, then sines (Vaswani et al., 2017).
     """
     half = dim // 2
-    frequency = torch.exp(-math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half)
+    frequency = torch.exp(
+        -math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    )
     angle = timesteps.float().unsqueeze(1) * frequency
     embedding = torch.cat([angle.cos(), angle.sin()], dim=1)
     return nn.functional.pad(embedding, (0, dim - 2 * half))

@@ -50,10 +50,14 @@ def hidden_noise(weight: Tensor, rows: int, generator: torch.Generator) -> Tenso
     width, hidden = weight.shape
     if width <= 2 * hidden:
         # The covariance may be singular here, and the plain product is as cheap.
-        return torch.randn(rows, width, generator=generator, device=weight.device, dtype=weight.dtype) @ weight
+        return (
+            torch.randn(rows, width, generator=generator, device=weight.device, dtype=weight.dtype) @ weight
+        )
     covariance = (weight.t() @ weight).double()
     jitter = 1e-7 * covariance.diagonal().mean().detach()
-    factor = torch.linalg.cholesky(covariance + jitter * torch.eye(hidden, device=weight.device, dtype=torch.float64))
+    factor = torch.linalg.cholesky(
+        covariance + jitter * torch.eye(hidden, device=weight.device, dtype=torch.float64)
+    )
     normal = torch.randn(rows, hidden, generator=generator, device=weight.device, dtype=weight.dtype)
     return normal @ factor.t().to(weight.dtype)
 
@@ -98,7 +102,9 @@ class DiffusionProcess:
         are scaled up. The target keeps all edges.
     """
 
-    def __init__(self, schedule: LinearVarianceSchedule, denoiser: FactorisedDenoiser, dropout: float = 0.0) -> None:
+    def __init__(
+        self, schedule: LinearVarianceSchedule, denoiser: FactorisedDenoiser, dropout: float = 0.0
+    ) -> None:
         self.schedule, self.denoiser, self.dropout = schedule, denoiser, dropout
 
     def loss(

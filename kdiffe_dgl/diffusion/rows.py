@@ -44,7 +44,9 @@ class RowBatch:
         Tensor
             ``[batch, dim]``.
         """
-        return functional.embedding_bag(self.columns, table, self.offsets, mode="sum", per_sample_weights=weights)
+        return functional.embedding_bag(
+            self.columns, table, self.offsets, mode="sum", per_sample_weights=weights
+        )
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class SparseRows:
     def dense(self) -> Tensor:
         """Return the matrix as float32 ``[rows, width]``; for small ones."""
         full = torch.zeros(self.n_rows, self.width, device=self.columns.device)
-        row = torch.repeat_interleave(torch.arange(self.n_rows, device=self.columns.device), self.indptr.diff())
+        row = torch.repeat_interleave(
+            torch.arange(self.n_rows, device=self.columns.device), self.indptr.diff()
+        )
         full[row, self.columns] = 1.0
         return full

@@ -40,7 +40,12 @@ class LinearVarianceSchedule:
     """
 
     def __init__(
-        self, steps: int, scale: float = 0.1, minimum: float = 1e-4, maximum: float = 0.02, first: float = 1e-4
+        self,
+        steps: int,
+        scale: float = 0.1,
+        minimum: float = 1e-4,
+        maximum: float = 0.02,
+        first: float = 1e-4,
     ) -> None:
         if steps < 1:
             raise InputError(f"diffusion: steps is {steps}; expected at least 1")

@@ -79,11 +79,15 @@ class GraphDiffusion(nn.Module):
         self.denoiser = FactorisedDenoiser(
             matrix.width, config.hidden, config.time_dim, context_dim, config.conditioning, generator
         ).to(device)
-        schedule = LinearVarianceSchedule(config.steps, config.noise_scale, config.noise_min, config.noise_max)
+        schedule = LinearVarianceSchedule(
+            config.steps, config.noise_scale, config.noise_min, config.noise_max
+        )
         self.process = DiffusionProcess(schedule, self.denoiser, config.dropout)
         self.optimiser = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate)
 
-    def train_epoch(self, context: Tensor | None, guidance: LinearGuidance | None, generator: torch.Generator) -> float:
+    def train_epoch(
+        self, context: Tensor | None, guidance: LinearGuidance | None, generator: torch.Generator
+    ) -> float:
         """Train the denoiser on every occupied row once, in random order.
 
         Parameters
@@ -105,7 +109,9 @@ class GraphDiffusion(nn.Module):
             order = self.rows[torch.randperm(len(self.rows), generator=generator, device=device)]
             for rows in order.split(self.config.batch_size):
                 timesteps = torch.randint(self.config.steps, (len(rows),), generator=generator, device=device)
-                reconstruction, penalty = self.process.loss(self.matrix, rows, timesteps, context, guidance, generator)
+                reconstruction, penalty = self.process.loss(
+                    self.matrix, rows, timesteps, context, guidance, generator
+                )
                 loss = (reconstruction + self.config.guidance * penalty).mean()
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -115,7 +121,12 @@ class GraphDiffusion(nn.Module):
 
     @torch.no_grad()
     def score_edges(
-        self, rows: Tensor, columns: Tensor, context: Tensor | None, generator: torch.Generator, block: int = 8192
+        self,
+        rows: Tensor,
+        columns: Tensor,
+        context: Tensor | None,
+        generator: torch.Generator,
+        block: int = 8192,
     ) -> Tensor:
         """Score candidate edges by the regenerated rows.
 
@@ -145,7 +156,9 @@ class GraphDiffusion(nn.Module):
             first, last = torch.searchsorted(
                 inverse, torch.tensor([start, start + len(activation)], device=rows.device)
             ).tolist()
-            scores[first:last] = self.denoiser.decode_at(activation, inverse[first:last] - start, columns[first:last])
+            scores[first:last] = self.denoiser.decode_at(
+                activation, inverse[first:last] - start, columns[first:last]
+            )
         return scores
 
     @torch.no_grad()

@@ -1,0 +1,40 @@
+"""Generated user-item graphs as DGL views, and their operators."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdiffe_dgl.backend import dgl
+from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency_from_edges
+
+__all__ = ["interaction_view", "view_operator"]
+
+
+def interaction_view(users: Tensor, items: Tensor, n_users: int, n_items: int) -> dgl.DGLGraph:
+    """Return generated user-item edges as a DGL heterograph with edge type ``("user", "generated", "item")``.
+
+    Parameters
+    ----------
+    users, items
+        Ends of the edges, int64 ``[edges]`` each.
+    n_users, n_items
+        Sizes.
+    """
+    return dgl.heterograph(
+        {("user", "generated", "item"): (users, items)}, num_nodes_dict={"user": n_users, "item": n_items}
+    )
+
+
+def view_operator(view: dgl.DGLGraph, device: torch.device) -> Propagation:
+    """Return the symmetrically normalised adjacency of a generated view, with self-loops, as an operator."""
+    users, items = view.edges(etype="generated")
+    matrix = normalised_adjacency_from_edges(
+        users.cpu().numpy(),
+        items.cpu().numpy(),
+        np.ones(len(users), dtype=np.float32),
+        view.num_nodes("user"),
+        view.num_nodes("item"),
+    )
+    return Propagation.from_scipy(matrix).to(device)

@@ -1,0 +1,1 @@
+"""KDiffE and its baselines on one base class."""

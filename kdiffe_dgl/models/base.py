@@ -1,0 +1,98 @@
+"""What every recommender shares: configuration, losses, final representations."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kdiffe_dgl.config import Component
+from kdiffe_dgl.data.dataset import RecDataset
+
+__all__ = ["EpochLog", "RecommenderModel", "dropout", "xavier_uniform"]
+
+EpochLog = Mapping[str, float]
+
+
+def xavier_uniform(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
+    """Draw a matrix ``[rows, columns]`` with Glorot's uniform initialisation from an explicit generator."""
+    bound = math.sqrt(6.0 / max(1, rows + columns))
+    return nn.Parameter((torch.rand(rows, columns, generator=generator) * 2 - 1) * bound)
+
+
+def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Zero entries with probability ``rate`` and scale up the others; None for the generator: leave all."""
+    if generator is None or rate == 0:
+        return x
+    mask = torch.rand(x.shape, generator=generator, device=x.device) >= rate
+    return x * mask / (1 - rate)
+
+
+class RecommenderModel(nn.Module, ABC):
+    """Base of all models.
+
+    A subclass names itself in ``name``, its configuration in ``Config``, and is built from a data set:
+    ``Model(dataset, config, generator, device)``. The score of a user and an item is the dot product
+    of their rows in :meth:`representations`, so one evaluator, one recommender and one index serve all
+    models.
+
+    Parameters
+    ----------
+    dataset
+        Data set; only its training interactions, knowledge graph and features may be read.
+    config
+        Configuration, an instance of ``Config``.
+    generator
+        Source of the initial weights, on the CPU.
+    device
+        Where to compute.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Component]]
+
+    def __init__(
+        self, dataset: RecDataset, config: Component, generator: torch.Generator, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.n_users, self.n_items = dataset.n_users, dataset.n_items
+        self.device = device
+
+    def begin_epoch(self, generator: torch.Generator) -> EpochLog:
+        """Prepare an epoch: train side networks, regenerate graphs. Returns figures for the history."""
+        return {}
+
+    @abstractmethod
+    def losses(
+        self, users: Tensor, positives: Tensor, negatives: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Compute the weighted loss terms of a batch; their sum is minimised.
+
+        Parameters
+        ----------
+        users, positives, negatives
+            Users, observed items and sampled items, int64 ``[batch]`` each.
+        generator
+            Source of dropout.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Scalars.
+        """
+
+    @abstractmethod
+    def representations(self) -> tuple[Tensor, Tensor]:
+        """Return users ``[users, dim]`` and items ``[items, dim]`` whose dot product is the score, without gradient."""
+
+    def recommender_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that the trainer's optimiser steps (side networks have their own)."""
+        return list(self.parameters())
+
+    def side_optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the optimisers of side networks by name, for checkpoints."""
+        return {}

@@ -1,0 +1,98 @@
+"""Settings of KDiffE, one class a part of the method."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from kdiffe_dgl.config import Component
+from kdiffe_dgl.diffusion.trainer import DiffusionConfig
+from kdiffe_dgl.models.modality import Projection
+
+__all__ = ["AttentionConfig", "ContrastConfig", "KDiffEConfig", "KnowledgeConfig", "ModalityConfig"]
+
+
+class AttentionConfig(Component):
+    """Attention-aware matrix by random walk with restart."""
+
+    walk_length: int = Field(50, ge=1)
+    """Steps M of a walk."""
+    n_walks: int = Field(8, ge=1)
+    """Walks R from each node."""
+    restart_prob: float = Field(0.2, ge=0, le=1)
+    """Probability of jumping back to the seed at a step."""
+    epsilon: float = Field(0.9, ge=0)
+    """Weight ε of the similarity in the propagation matrix; 0 leaves the walks out."""
+
+
+class KnowledgeConfig(Component):
+    """Knowledge view and regeneration of the knowledge graph."""
+
+    layers: int = Field(1, ge=0)
+    """Layers of relational attention; 0 leaves the knowledge graph out."""
+    residual: float = Field(0.5, ge=0)
+    """Weight λ_res of the earlier layers."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Message dropout."""
+    main: Literal["full", "regenerated"] = "full"
+    """Which knowledge graph the main view reads; the other one is contrasted with it."""
+    top: int = Field(1, ge=0)
+    """Least number q of entities kept of each regenerated row."""
+    top_share: float = Field(0.0, ge=0, le=1)
+    """Share of a row's known neighbours to keep, where that is more than ``top``."""
+    keep_rate: float = Field(1.0, gt=0, le=1)
+    """Share of the kept pairs that survive random thinning."""
+    guidance_columns: Literal["entities", "items"] = "entities"
+    """Whose collaborative context guides: that of all proposed entities, or of items alone (paper)."""
+    diffusion: DiffusionConfig = DiffusionConfig()
+    """Diffusion over knowledge graph rows."""
+
+
+class ModalityConfig(Component):
+    """Modality views and their generated user-item graphs."""
+
+    projection: Projection = "linear"
+    """How raw features reach the embedding space."""
+    adjacency_weight: float = Field(0.2, ge=0)
+    """Weight λ_adj of the embeddings aggregated over the generated graph."""
+    residual: float = Field(0.5, ge=0)
+    """Weight λ_res of the normalised fusion."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of the projected features."""
+    top: int = Field(1, ge=1)
+    """Items q kept of each regenerated user row."""
+    diffusion: DiffusionConfig = DiffusionConfig()
+    """Diffusion over user rows, one a modality."""
+
+
+class ContrastConfig(Component):
+    """Contrastive terms."""
+
+    method: Literal["main", "modalities"] = "main"
+    """Contrast each modality with the main view (method 1), or modalities in pairs (method 0)."""
+    temperature: float = Field(0.5, gt=0)
+    """Temperature τ."""
+    knowledge_weight: float = Field(0.01, ge=0)
+    """Weight of knowledge view against regenerated knowledge view."""
+    modality_weight: float = Field(0.01, ge=0)
+    """Weight of the modality terms."""
+    negatives: Literal["all", "batch"] = "all"
+    """Whether all nodes are negatives (paper), or those of the batch."""
+    distinct: bool = False
+    """Whether a node that occurs several times in a batch is contrasted once."""
+
+
+class KDiffEConfig(Component):
+    """Settings of KDiffE; see the presets for those of the paper."""
+
+    dim: int = Field(64, ge=1)
+    """Embedding size d."""
+    layers: int = Field(1, ge=0)
+    """Propagation layers over the attention-aware matrix."""
+    regularisation: float = Field(1e-5, ge=0)
+    """Weight of the squared norm of user and entity embeddings."""
+    attention: AttentionConfig = AttentionConfig()
+    knowledge: KnowledgeConfig = KnowledgeConfig()
+    modality: ModalityConfig = ModalityConfig()
+    contrast: ContrastConfig = ContrastConfig()

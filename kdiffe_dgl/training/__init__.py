@@ -1,0 +1,1 @@
+"""Losses, negative sampling, the training loop and its checkpoints."""
