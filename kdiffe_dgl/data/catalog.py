@@ -133,7 +133,7 @@ def _cached_wheel(entry: CatalogEntry) -> Path:
         temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=cache))
     except OSError as error:
         raise InputError(
-            f"{cache}: can't be written ({error.strerror}); expected a folder for downloads (set KDIFFE_CACHE)"
+            f"{cache}: can't be written ({error.strerror}); expected a place for downloads (KDIFFE_CACHE)"
         ) from None
     try:
         _pip_download(entry, temporary, wheel)
