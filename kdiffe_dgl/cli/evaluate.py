@@ -1,0 +1,83 @@
+"""``kdiffe evaluate``: measure the stored representations of a run on a split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import torch
+
+from kdiffe_dgl.cli.options import CUTOFFS
+from kdiffe_dgl.cli.output import emit, render
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.evaluation import Evaluator, dot_product
+from kdiffe_dgl.evaluation.tables import metrics_table
+from kdiffe_dgl.serving import RunFolder
+
+__all__ = ["evaluate"]
+
+_MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--data", "data_folder", type=click.Path(path_type=Path), required=True, help="Folder of the data set."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["validation", "test"]),
+    default="test",
+    show_default=True,
+    help="Split whose items are relevant.",
+)
+@click.option(
+    "--mask",
+    type=click.Choice(list(_MASKS)),
+    default="train",
+    show_default=True,
+    help="Splits whose items are left out of the lists.",
+)
+@click.option(
+    "--cutoffs", type=CUTOFFS, default="5,10,20,50", show_default=True, help="Lengths of the lists."
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the result.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file.")
+def evaluate(
+    *,
+    run: Path,
+    data_folder: Path,
+    split: str,
+    mask: str,
+    cutoffs: tuple[int, ...],
+    output_format: str,
+    output: Path | None,
+) -> None:
+    """Measure the model in folder RUN on the data set that it was trained on.
+
+    The whole catalogue is ranked for every user with an item in the split.
+    """
+    folder = RunFolder(run)
+    user, item = folder.representations()
+    dataset = RecDataset.load(data_folder)
+    folder.check_dataset(dataset)
+    evaluator = Evaluator(dataset, split, _MASKS[mask], cutoffs)
+    result = evaluator.evaluate(dot_product(torch.from_numpy(user), torch.from_numpy(item)))
+    if output_format == "json":
+        content = {"model": folder.info.model, "dataset": dataset.name, **result.to_dict()}
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    else:
+        title = (
+            f"{folder.info.model} on {dataset.name}, {split} split: {result.n_users_evaluated} users "
+            f"({result.n_users_left_out} without items there left out), masked: {mask}"
+        )
+        text = render(metrics_table({split: result.metrics}, title))
+    emit(text.encode(), output)
