@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kg_builders.errors import InputError
 
@@ -107,4 +107,7 @@ def import_dgl() -> ModuleType:
         applied.append(repair)
 
 
-dgl = import_dgl()
+if TYPE_CHECKING:
+    import dgl
+else:
+    dgl = import_dgl()

@@ -25,15 +25,17 @@ __all__ = [
 
 
 def normalised_adjacency(
-    interactions: sp.csr_matrix, similarity: sp.csr_matrix | None = None, epsilon: float = 0.0
+    interactions: sp.csr_matrix,
+    similarity: sp.csr_matrix | None = None,
+    epsilon: float = 0.0,
+    self_loops: bool = True,
 ) -> sp.csr_matrix:
     r"""Return the symmetrically normalised adjacency of a user-item graph.
 
     .. math:: \hat A = D^{-1/2} (A + I + \varepsilon S) D^{-1/2}
 
     where :math:`A` is the bipartite adjacency over users and items, :math:`S` the attention-aware
-    similarity of its edges (in both directions), and :math:`D` the degrees of :math:`A + I`. With
-    ``epsilon = 0`` it is LightGCN's operator with self-loops.
+    similarity of its edges (in both directions), and :math:`D` the degrees of :math:`A + I`.
 
     Source: Mo et al. (2025), *Knowledge-aware Diffusion-Enhanced Multimedia Recommendation*.
 
@@ -45,6 +47,9 @@ def normalised_adjacency(
         ``[users, items]``, the values S_ui of ``kdiffe_dgl.graph.attention``.
     epsilon
         Weight of the similarity.
+    self_loops
+        Whether I is added, to A and to the degrees. Without it, and with ``epsilon = 0``, this is
+        LightGCN's operator; rows of nodes without an edge are then empty.
 
     Returns
     -------
@@ -59,9 +64,8 @@ def normalised_adjacency(
     weights = sp.csr_matrix(interactions, dtype=np.float64)
     if weights.nnz and not (np.isfinite(weights.data).all() and weights.data.min() >= 0):
         raise ValueError("interactions hold a negative or non-finite weight; expected weights of 0 or more")
-    # A self-loop on every node keeps all degrees above zero.
-    user_scale = 1.0 / np.sqrt(1.0 + np.asarray(weights.sum(axis=1)).ravel())
-    item_scale = 1.0 / np.sqrt(1.0 + np.asarray(weights.sum(axis=0)).ravel())
+    user_scale = _inverse_root(np.asarray(weights.sum(axis=1), dtype=np.float64).ravel() + self_loops)
+    item_scale = _inverse_root(np.asarray(weights.sum(axis=0), dtype=np.float64).ravel() + self_loops)
     if similarity is not None and epsilon:
         if similarity.shape != weights.shape:
             raise ValueError(
@@ -70,11 +74,12 @@ def normalised_adjacency(
         weights = weights + epsilon * sp.csr_matrix(similarity, dtype=np.float64)
     edges = (sp.diags(user_scale) @ weights @ sp.diags(item_scale)).tocoo()
     users, items = edges.row, edges.col + len(user_scale)
-    nodes = np.arange(len(user_scale) + len(item_scale))
-    loops = np.concatenate([user_scale, item_scale]) ** 2
+    n_nodes = len(user_scale) + len(item_scale)
+    nodes = np.arange(n_nodes if self_loops else 0)
+    loops = np.concatenate([user_scale, item_scale])[nodes] ** 2
     values = np.concatenate([edges.data, edges.data, loops]).astype(np.float32)
     ends = (np.concatenate([users, items, nodes]), np.concatenate([items, users, nodes]))
-    return _canonical(sp.csr_matrix((values, ends), shape=(len(nodes), len(nodes))))
+    return _canonical(sp.csr_matrix((values, ends), shape=(n_nodes, n_nodes)))
 
 
 def normalised_adjacency_from_edges(
@@ -224,6 +229,13 @@ class _SparseProduct(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         forward, backward = ctx.matrices
         return _SparseProduct.apply(gradients[0], backward, forward), None, None
+
+
+def _inverse_root(degrees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return 1/√d for every degree, and 0 for the degree 0."""
+    roots = np.zeros_like(degrees)
+    np.divide(1.0, np.sqrt(degrees), out=roots, where=degrees > 0)
+    return roots
 
 
 def _canonical(matrix: sp.csr_matrix) -> sp.csr_matrix:

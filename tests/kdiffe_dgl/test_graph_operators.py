@@ -62,6 +62,16 @@ def test_adjacency_is_symmetric_to_the_last_bit():
     np.testing.assert_array_equal(dense, dense.T)
 
 
+def test_without_self_loops_it_is_the_operator_of_lightgcn():
+    observed = sp.csr_matrix([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    adjacency = np.block([[np.zeros((3, 3)), observed.toarray()], [observed.toarray().T, np.zeros((3, 3))]])
+    degrees = adjacency.sum(axis=1)
+    scale = np.diag([degree**-0.5 if degree else 0 for degree in degrees])
+    found = normalised_adjacency(observed, self_loops=False)
+    np.testing.assert_allclose(found.toarray(), scale @ adjacency @ scale, rtol=1e-6)
+    assert found.nnz == 6
+
+
 def test_a_known_value():
     # User 0 has one item, item 0 has two users: degrees with self-loops 2 and 3.
     adjacency = normalised_adjacency(
