@@ -1,23 +1,13 @@
-"""Data sets that can be fetched: what they are, their terms, and how their files are got and checked."""
+"""Data sets that can be fetched: what they are, their terms, and where they come from."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from kdiffe_dgl.data.storage import sha256_file
 from kdiffe_dgl.errors import InputError
 from kg_builders.config import nearest
 
-__all__ = ["CATALOG", "CatalogEntry", "cache_folder", "catalog_entry", "fetch_files"]
-
-_PIP_SECONDS = 600
+__all__ = ["CATALOG", "CatalogEntry", "catalog_entry"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +34,10 @@ class CatalogEntry:
         How the fields of ``.item`` make a label.
     text
         Fields of ``.item`` that make the text modality.
-    recipe
-        Name of the ``kg_builders`` preset that makes the knowledge graph.
+    rules
+        Preset of ``kg_builders`` with the rules that make a knowledge graph of the metadata.
+    keep
+        Raw files that are kept beside the data set, so that its graph can be built anew.
     """
 
     name: str
@@ -57,7 +49,8 @@ class CatalogEntry:
     files: dict[str, str] = field(default_factory=dict)
     item_label: str | None = None
     text: tuple[str, ...] = ()
-    recipe: str | None = None
+    rules: str | None = None
+    keep: tuple[str, ...] = ()
 
 
 _ML_100K = CatalogEntry(
@@ -80,7 +73,8 @@ _ML_100K = CatalogEntry(
     },
     item_label="{movie_title} ({release_year})",
     text=("movie_title", "release_year", "class"),
-    recipe="ml-100k",
+    rules="ml-100k",
+    keep=("ml-100k.item", "ml-100k.kg", "ml-100k.link"),
 )
 
 CATALOG = {entry.name: entry for entry in (_ML_100K,)}
@@ -98,71 +92,3 @@ def catalog_entry(name: str) -> CatalogEntry:
     if name not in CATALOG:
         raise InputError(f"data set {name!r} can't be fetched{nearest(name, CATALOG)}")
     return CATALOG[name]
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: ``$KDIFFE_CACHE``, else ``~/.cache/kdiffe-dgl``."""
-    chosen = os.environ.get("KDIFFE_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "kdiffe-dgl"
-
-
-def fetch_files(entry: CatalogEntry, folder: Path) -> None:
-    """Put the raw files of a data set into an existing folder.
-
-    The wheel is downloaded once, checked against the pinned hash each time, and never installed.
-
-    Raises
-    ------
-    InputError
-        If it can't be downloaded, or is another file than the one that was pinned.
-    """
-    wheel = _cached_wheel(entry)
-    with zipfile.ZipFile(wheel) as archive:
-        for inside, name in entry.files.items():
-            with archive.open(inside) as source, (folder / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
-
-
-def _cached_wheel(entry: CatalogEntry) -> Path:
-    cache = cache_folder()
-    wheel = cache / entry.wheel
-    if wheel.is_file() and sha256_file(wheel) == entry.sha256:
-        return wheel
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=cache))
-    except OSError as error:
-        raise InputError(
-            f"{cache}: can't be written ({error.strerror}); expected a place for downloads (KDIFFE_CACHE)"
-        ) from None
-    try:
-        _pip_download(entry, temporary, wheel)
-        downloaded = temporary / entry.wheel
-        found = sha256_file(downloaded) if downloaded.is_file() else "no such file"
-        if found != entry.sha256:
-            raise InputError(
-                f"{entry.name}: the downloaded {entry.wheel} has the SHA-256 {found}; expected {entry.sha256}"
-            )
-        downloaded.replace(wheel)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return wheel
-
-
-def _pip_download(entry: CatalogEntry, folder: Path, wheel: Path) -> None:
-    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), entry.requirement]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        reason = f"no answer within {_PIP_SECONDS} seconds"
-    else:
-        if result.returncode == 0:
-            return
-        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no reason given"]
-        reason = errors[-1].removeprefix("ERROR:").strip()
-    raise InputError(
-        f"{entry.name}: pip can't download {entry.requirement} ({reason}); expected a connection to the "
-        f"package index, or the wheel at {wheel}"
-    )

@@ -164,9 +164,12 @@ def read_labels(path: Path, id_column: str | None = None, label_column: str | No
     )
 
 
-def source_files(*paths: Path) -> dict[str, str]:
-    """Return path -> SHA-256 for provenance."""
-    return {str(path): sha256_file(path) for path in paths}
+def source_files(*paths: Path, relative_to: Path | None = None) -> dict[str, str]:
+    """Return path -> SHA-256 for provenance; the path as given, or relative to a folder."""
+    return {
+        str(path if relative_to is None else path.relative_to(relative_to)): sha256_file(path)
+        for path in paths
+    }
 
 
 def _above_threshold(raw: pl.DataFrame, min_rating: float | None, source: str) -> pl.DataFrame:

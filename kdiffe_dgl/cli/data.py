@@ -1,0 +1,358 @@
+"""``kdiffe data``: fetch, import, describe, split, list and make data sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from kdiffe_dgl.cli.data_options import INTERACTIONS, NAMED_PATH, OUT, OVERWRITE, PATH, SPLIT, examples
+from kdiffe_dgl.cli.output import render
+from kdiffe_dgl.data.catalog import CATALOG, catalog_entry
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.data.describe import describe, summary_tables
+from kdiffe_dgl.data.fetch import fetch
+from kdiffe_dgl.data.imports import FORMATS, METADATA_FORMATS, KnowledgeOptions, TableOptions, import_dataset
+from kdiffe_dgl.data.planted_files import save_planted
+from kdiffe_dgl.data.readers.assemble import ImportOptions, split_facts
+from kdiffe_dgl.data.split import STRATEGIES, split_interactions
+from kdiffe_dgl.data.storage import INDEX, copy_sidecars, require_free
+from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kdiffe_dgl.errors import InputError
+
+__all__ = ["data"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def data() -> None:
+    """Fetch, import, describe, split, list and make data sets."""
+
+
+@data.command(
+    "list",
+    epilog=examples(
+        "kdiffe data list",
+        "kdiffe data list data",
+    ),
+)
+@click.argument("folder", type=PATH, required=False)
+def list_command(folder: Path | None) -> None:
+    """List the data sets that can be fetched, or with FOLDER those that lie in it."""
+    if folder is None:
+        table = Table("name", "what it is")
+        for entry in CATALOG.values():
+            table.add_row(entry.name, entry.title)
+    else:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: missing folder")
+        table = Table("folder", "name", "users", "items", "interactions")
+        for index in sorted(folder.glob(f"*/{INDEX}")):
+            dataset = RecDataset.load(index.parent)
+            counts = (dataset.n_users, dataset.n_items, len(dataset.interactions))
+            table.add_row(str(index.parent), dataset.name, *(f"{count:,}" for count in counts))
+    click.echo(render(table), nl=False)
+
+
+@data.command(
+    "fetch",
+    epilog=examples(
+        "kdiffe data fetch ml-100k",
+        "kdiffe data fetch ml-100k --out data/ml-4 --min-rating 4 --split leave_one_out",
+    ),
+)
+@click.argument("name")
+@click.option("--out", type=PATH, help="Folder to make; by default data/NAME.")
+@INTERACTIONS
+@click.option("--kg/--no-kg", "with_kg", default=True, help="Build the knowledge graph.  [default: yes]")
+@click.option("--text/--no-text", "with_text", default=True, help="Make a text modality.  [default: yes]")
+@OVERWRITE
+def fetch_command(
+    *,
+    name: str,
+    out: Path | None,
+    min_rating: float | None,
+    strategy: str | None,
+    ratios: tuple[float, float, float],
+    seed: int,
+    with_kg: bool,
+    with_text: bool,
+    overwrite: bool,
+) -> None:
+    """Fetch the data set NAME and build it, knowledge graph included.
+
+    Downloads are checked and kept in $KDIFFE_CACHE, by default ~/.cache/kdiffe-dgl.
+    """
+    entry = catalog_entry(name)
+    out = out or Path("data") / name
+    require_free(out, overwrite)
+    click.echo(entry.terms, err=True)
+    options = ImportOptions(min_rating, strategy, ratios, seed)
+    with _progress(f"fetching {name}"):
+        dataset = fetch(name, out, options, with_kg=with_kg, with_text=with_text, overwrite=overwrite)
+    _report(dataset, out)
+
+
+@data.command(
+    "import",
+    epilog=examples(
+        "kdiffe data import raw/tiktok --format diffmm --modality-kg --out data/tiktok",
+        "kdiffe data import raw/lfm2k --format mmrec --features audio=raw/lfm2k/vggish.npy "
+        "--item-labels raw/lfm2k/artists.dat --kg-rules lfm2k --metadata raw/lfm2k --metadata-format lastfm "
+        "--kg-triples raw/lfm2k/kg.txt --kg-links raw/lfm2k/item_index2entity_id.txt --out data/lfm2k",
+        "kdiffe data import raw/ml-100k --format recbole --kg-rules ml-100k --out data/ml",
+        "kdiffe data import ratings.csv --format table --user-column user_id --item-column asin "
+        "--rating-column stars --min-rating 4 --out data/mine",
+    ),
+)
+@click.argument("source", type=PATH)
+@click.option(
+    "--format", "layout", type=click.Choice(FORMATS), required=True, help="Layout of the published files."
+)
+@OUT
+@click.option("--name", help="Name of the data set; by default that of the source.")
+@click.option(
+    "--features",
+    type=NAMED_PATH,
+    multiple=True,
+    help="A modality and its .npy file, a row for each item; may be repeated. By default the .npy files of "
+    "the source folder, named after the file.",
+)
+@click.option("--item-labels", type=PATH, help="Table of item ids and labels (first two columns).")
+@click.option("--item-label", help='Label from RecBole fields, such as "{movie_title} ({release_year})".')
+@INTERACTIONS
+@click.option("--user-column", help="Column of user ids (table).  [default: user]")
+@click.option("--item-column", help="Column of item ids (table).  [default: item]")
+@click.option("--rating-column", help="Column of ratings (table).")
+@click.option("--timestamp-column", help="Column of times since 1970 (table).")
+@click.option("--split-column", help="Column of train, validation or test (table).")
+@click.option("--time-unit", type=click.Choice(["s", "ms"]), default="s", show_default=True)
+@click.option("--delimiter", help="Between columns (table); by default found in the first line.")
+@click.option("--columns", help="Names of the columns of a table without a header, with commas between.")
+@click.option("--kg-rules", help="Rules that make a graph of the metadata: a preset or a YAML file.")
+@click.option("--metadata", type=PATH, help="Item metadata for the rules; by default .item of RecBole.")
+@click.option(
+    "--metadata-format",
+    type=click.Choice(METADATA_FORMATS),
+    help="Layout of the metadata.  [default: recbole for RecBole, else table]",
+)
+@click.option("--metadata-id", default="id", show_default=True, help="Field of item ids in a metadata table.")
+@click.option("--kg-triples", type=PATH, help="A given graph: head, relation, tail a line, or a .kg file.")
+@click.option("--kg-links", type=PATH, help="Its item-id map: item id and entity id a line, or a .link file.")
+@click.option(
+    "--modality-kg", is_flag=True, help="Add nearest-neighbour and cluster relations of the features."
+)
+@OVERWRITE
+def import_command(
+    *,
+    source: Path,
+    layout: str,
+    out: Path,
+    name: str | None,
+    features: Sequence[tuple[str, Path]],
+    item_labels: Path | None,
+    item_label: str | None,
+    min_rating: float | None,
+    strategy: str | None,
+    ratios: tuple[float, float, float],
+    seed: int,
+    user_column: str | None,
+    item_column: str | None,
+    rating_column: str | None,
+    timestamp_column: str | None,
+    split_column: str | None,
+    time_unit: str,
+    delimiter: str | None,
+    columns: str | None,
+    kg_rules: str | None,
+    metadata: Path | None,
+    metadata_format: str | None,
+    metadata_id: str,
+    kg_triples: Path | None,
+    kg_links: Path | None,
+    modality_kg: bool,
+    overwrite: bool,
+) -> None:
+    """Import published files from SOURCE, a folder or file."""
+    require_free(out, overwrite)
+    table = TableOptions(
+        user_column=user_column,
+        item_column=item_column,
+        rating_column=rating_column,
+        timestamp_column=timestamp_column,
+        split_column=split_column,
+        time_unit=time_unit,
+        delimiter=delimiter,
+        columns=None if columns is None else tuple(columns.split(",")),
+    )
+    knowledge = KnowledgeOptions(
+        rules=kg_rules,
+        metadata=metadata,
+        metadata_format=metadata_format,
+        metadata_id=metadata_id,
+        triples=kg_triples,
+        links=kg_links,
+        modalities=modality_kg,
+    )
+    with _progress(f"importing {source}"):
+        dataset = import_dataset(
+            source,
+            layout,
+            name=name,
+            features=dict(features) if features else None,
+            item_labels=item_labels,
+            item_label=item_label,
+            options=ImportOptions(min_rating, strategy, ratios, seed),
+            table=table,
+            knowledge=knowledge,
+        )
+        dataset.save(out, overwrite)
+    _report(dataset, out)
+
+
+@data.command(
+    "describe",
+    epilog=examples(
+        "kdiffe data describe data/ml-100k",
+        "kdiffe data describe data/ml-100k --json --verify",
+    ),
+)
+@click.argument("folder", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--verify", is_flag=True, help="First compare every file with its recorded hash.")
+def describe_command(folder: Path, as_json: bool, verify: bool) -> None:
+    """Say what the data set in FOLDER holds."""
+    if verify:
+        RecDataset.verify(folder)
+    facts = describe(RecDataset.load(folder))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for table in summary_tables(facts):
+        click.echo(render(table), nl=False)
+
+
+@data.command(
+    "split",
+    epilog=examples(
+        "kdiffe data split data/ml-100k --strategy leave_one_out --out data/ml-loo",
+        "kdiffe data split data/ml-100k --strategy time --ratios 8:1:1 --out data/ml-100k --overwrite",
+    ),
+)
+@click.argument("folder", type=PATH)
+@click.option("--strategy", type=click.Choice(STRATEGIES), default="ratio", show_default=True)
+@SPLIT
+@OUT
+@OVERWRITE
+def split_command(
+    *,
+    folder: Path,
+    strategy: str,
+    ratios: tuple[float, float, float],
+    seed: int,
+    out: Path,
+    overwrite: bool,
+) -> None:
+    """Split the data set in FOLDER anew; all else stays as it is."""
+    require_free(out, overwrite)
+    dataset = RecDataset.load(folder)
+    facts = dict(dataset.provenance) | {"split": split_facts(strategy, seed, ratios)}
+    interactions = split_interactions(dataset.interactions, strategy, seed, ratios)
+    dataset = dataset.replace(interactions=interactions, provenance=facts)
+    dataset.save(out, overwrite, copy_sidecars(folder))
+    _report(dataset, out)
+
+
+_PLANTED = PlantedConfig()
+
+
+@data.command(
+    "synth",
+    epilog=examples(
+        "kdiffe data synth --out data/planted",
+        "kdiffe data synth --out data/noisy --noise 0.3 --false-triples 0.5 --seed 7",
+    ),
+)
+@OUT
+@click.option("--seed", type=int, default=_PLANTED.seed, show_default=True, help="Seeds every draw.")
+@click.option("--users", type=int, default=_PLANTED.n_users, show_default=True)
+@click.option("--items", type=int, default=_PLANTED.n_items, show_default=True)
+@click.option(
+    "--interactions-per-user",
+    type=float,
+    default=_PLANTED.interactions_per_user,
+    show_default=True,
+    help="Mean.",
+)
+@click.option(
+    "--noise", type=float, default=_PLANTED.noise, show_default=True, help="Share of interactions by chance."
+)
+@click.option(
+    "--false-triples",
+    type=float,
+    default=_PLANTED.false_triples,
+    show_default=True,
+    help="Wrong triples of the relevant relations, as a share of the true ones.",
+)
+@click.option("--values", type=int, default=_PLANTED.n_values, show_default=True, help="Values a relation.")
+@click.option(
+    "--strength",
+    type=float,
+    default=_PLANTED.strength,
+    show_default=True,
+    help="Growth of the log odds of an item with each liked value.",
+)
+@OVERWRITE
+def synth_command(
+    *,
+    out: Path,
+    seed: int,
+    users: int,
+    items: int,
+    interactions_per_user: float,
+    noise: float,
+    false_triples: float,
+    values: int,
+    strength: float,
+    overwrite: bool,
+) -> None:
+    """Make a planted data set: why each interaction happened is known and written beside it."""
+    require_free(out, overwrite)
+    config = PlantedConfig(
+        seed=seed,
+        n_users=users,
+        n_items=items,
+        interactions_per_user=interactions_per_user,
+        n_values=values,
+        strength=strength,
+        noise=noise,
+        false_triples=false_triples,
+    )
+    with _progress("planting"):
+        made = planted(config)
+        save_planted(made, out, overwrite)
+    _report(made.dataset, out)
+
+
+def _progress(what: str) -> Any:
+    return Console(stderr=True).status(f"{what} ...")
+
+
+def _report(dataset: RecDataset, out: Path) -> None:
+    """Say what was written, and on standard error what a person should know of it."""
+    facts = describe(dataset)
+    for table in summary_tables(facts):
+        click.echo(render(table), nl=False)
+    click.echo(f"written to {out}")
+    if facts["users_without_training"]:
+        click.echo(
+            f"note: {facts['users_without_training']:,} users have no training interaction; they are kept, "
+            "but a model knows nothing of their taste",
+            err=True,
+        )
+    if facts["duplicates_merged"]:
+        click.echo(f"note: {facts['duplicates_merged']:,} duplicate interactions were merged", err=True)
