@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
@@ -111,11 +112,11 @@ class KDiffE(RecommenderModel):
             .numpy()
         )
         incidence = np.ones(ends.shape[1], dtype=np.float32), (ends[0], ends[1])
-        from_items = row_normalised(_csr(incidence, (n_entities, self.n_items)))
+        from_items = row_normalised(sp.csr_matrix(incidence, shape=(n_entities, self.n_items)))
         self.entity_mean = Propagation.from_scipy(from_items).to(self.device)
 
     def _init_modalities(
-        self, features: dict[str, Tensor], interactions: object, generator: torch.Generator
+        self, features: dict[str, Tensor], interactions: sp.coo_matrix, generator: torch.Generator
     ) -> None:
         config = self.config.modality
         self.modality_views = ModalityViews(
@@ -128,8 +129,8 @@ class KDiffE(RecommenderModel):
             config.dropout,
             generator,
         )
-        users = torch.from_numpy(interactions.row.astype(np.int64))  # type: ignore[attr-defined]
-        items = torch.from_numpy(interactions.col.astype(np.int64))  # type: ignore[attr-defined]
+        users = torch.from_numpy(interactions.row.astype(np.int64))
+        items = torch.from_numpy(interactions.col.astype(np.int64))
         rows = SparseRows.from_pairs(users, items, self.n_users, self.n_items)
         for name in features:
             self.modality_diffusions[name] = GraphDiffusion(

@@ -1,0 +1,190 @@
+"""KDiffE as a whole: every part takes part, regeneration, determinism, any number of modalities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kdiffe_dgl.config import parse_config
+from kdiffe_dgl.diffusion.regenerate import pair_keys
+from kdiffe_dgl.models.kdiffe import KDiffE
+from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
+from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
+from kdiffe_dgl.training.losses import bpr_loss, info_nce
+
+CPU = torch.device("cpu")
+SMALL: dict[str, Any] = {
+    "dim": 8,
+    "attention": {"walk_length": 5, "n_walks": 2},
+    "knowledge": {"diffusion": {"hidden": 6, "steps": 3}},
+    "modality": {"diffusion": {"hidden": 6, "steps": 3}, "top": 2},
+}
+
+
+def make(dataset: Any, seed: int = 0, **changes: Any) -> tuple[KDiffE, torch.Generator]:
+    from kdiffe_dgl.config import merge
+
+    config = parse_config(KDiffEConfig, merge(SMALL, changes), "test")
+    model = KDiffE(dataset, config, torch.Generator().manual_seed(seed), CPU)
+    generator = torch.Generator().manual_seed(seed + 1)
+    model.begin_epoch(generator)
+    return model, generator
+
+
+def batch(dataset: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    users, items = torch.tensor(dataset.pairs("train")[:20]).unbind(dim=1)
+    return users, items, (items + 1) % dataset.n_items
+
+
+def test_every_recommender_parameter_is_reached_and_no_denoiser_is(tiny_dataset: Any) -> None:
+    model, generator = make(tiny_dataset, layers=2)
+    model.zero_grad()
+    torch.stack(list(model.losses(*batch(tiny_dataset), generator).values())).sum().backward()
+    own = {id(parameter) for parameter in model.recommender_parameters()}
+    for name, parameter in model.named_parameters():
+        reached = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        assert reached == (id(parameter) in own), name
+
+
+def test_losses_and_scores_are_composed_as_the_method_says(tiny_dataset: Any) -> None:
+    model, _ = make(tiny_dataset, contrast={"method": "main", "temperature": 0.3}, regularisation=0.01)
+    users, positives, negatives = batch(tiny_dataset)
+    n, contrast = tiny_dataset.n_users, model.config.contrast
+    with torch.no_grad():
+        terms = model.losses(users, positives, negatives, None)  # no generator: no dropout
+        user, item = model.representations()
+        main, other = model._main_view(model.knowledge, None), model._main_view(model.regenerated, None)
+        projected = model.modality_views.project(None)
+        multimodal = model._multimodal_view(projected)
+        views = [
+            model.modality_views.contrastive(
+                name, projected[name], model.user_embedding, model.operator, model.generated[name]
+            )
+            for name in projected
+        ]
+    score = main[:n] @ main[n:].t() + multimodal[:n] @ multimodal[n:].t()
+    torch.testing.assert_close(user @ item.t(), score)
+    torch.testing.assert_close(terms["bpr"], bpr_loss(score[users, positives], score[users, negatives]))
+
+    def both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        by_user = info_nce(first[users], second[:n], users, 0.3)
+        return by_user + info_nce(first[n + positives], second[n:], positives, 0.3)
+
+    expected = contrast.knowledge_weight * both(main, other)
+    torch.testing.assert_close(terms["contrast/knowledge"], expected)
+    expected = contrast.modality_weight * sum(both(main, view) for view in views)
+    torch.testing.assert_close(terms["contrast/modality"], expected)
+    norm = model.user_embedding.square().sum() + model.entity_embedding.square().sum()
+    torch.testing.assert_close(terms["regularisation"], 0.01 * norm.detach())
+
+    object.__setattr__(contrast, "method", "modalities")
+    with torch.no_grad():
+        paired = model.losses(users, positives, negatives, None)["contrast/modality"]
+    torch.testing.assert_close(paired, contrast.modality_weight * both(views[0], views[1]))
+
+
+def test_batch_negatives_contrast_with_the_nodes_of_the_batch_alone(tiny_dataset: Any) -> None:
+    model, _ = make(tiny_dataset, contrast={"negatives": "batch", "temperature": 0.4})
+    users, items, _ = batch(tiny_dataset)
+    generator = torch.Generator().manual_seed(3)
+    view, other = (torch.randn(tiny_dataset.n_users + tiny_dataset.n_items, 8, generator=generator) for _ in range(2))
+    found = model._contrast(view, other, users, items)
+    n, expected = tiny_dataset.n_users, 0.0
+    for first, second, nodes in ((view[:n], other[:n], users), (view[n:], other[n:], items)):
+        distinct = sorted(set(nodes.tolist()))
+        position = torch.tensor([distinct.index(node) for node in nodes.tolist()])
+        expected += float(info_nce(first[nodes], second[distinct], position, 0.4))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_regenerated_graph_holds_known_triples_with_inverses(tiny_dataset: Any) -> None:
+    model, _ = make(tiny_dataset, knowledge={"top": 1, "keep_rate": 1.0})
+    n = model.edges.n_entities
+    known = set(zip(model.edges.head.tolist(), model.edges.relation.tolist(), model.edges.tail.tolist(), strict=True))
+    tail, head = model.regenerated.edges()
+    relation = model.regenerated.edata["relation"]
+    kept = list(zip(head.tolist(), relation.tolist(), tail.tolist(), strict=True))
+    assert len(kept) == len(set(kept)) < len(known)
+    assert set(kept) <= known
+    # An edge is kept with all edges between the same two entities, its inverse among them.
+    kept_pairs = set(pair_keys(head, tail, n).tolist())
+    assert {t for t in known if min(t[0], t[2]) * n + max(t[0], t[2]) in kept_pairs} == set(kept)
+    # Every entity with an edge keeps at least its best one.
+    assert set(head.tolist()) == set(model.edges.head.tolist())
+
+
+def test_context_is_the_mean_of_the_users_of_an_item_and_of_the_items_of_an_entity(tiny_dataset: Any) -> None:
+    model, _ = make(tiny_dataset)
+    user = model.user_embedding.detach()
+    found = model._entity_context(user).numpy()
+    train = tiny_dataset.matrix("train").toarray()
+    expected = np.zeros_like(found)
+    for item in range(tiny_dataset.n_items):
+        owners = np.flatnonzero(train[:, item])
+        if len(owners):
+            expected[item] = user.numpy()[owners].mean(axis=0)
+    head, tail = model.edges.head.numpy(), model.edges.tail.numpy()
+    for entity in range(tiny_dataset.n_items, len(found)):
+        items = sorted({t for h, t in zip(head, tail, strict=True) if h == entity and t < tiny_dataset.n_items})
+        expected[entity] = expected[items].mean(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("modalities", [0, 1, 3])
+@pytest.mark.parametrize("with_knowledge", [False, True])
+def test_any_number_of_modalities_with_or_without_knowledge(
+    tiny_dataset: Any, modalities: int, with_knowledge: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    features = {
+        f"m{m}": rng.normal(size=(tiny_dataset.n_items, 4 + m)).astype(np.float32) for m in range(modalities)
+    }
+    dataset = tiny_dataset.replace(features=features, kg=tiny_dataset.kg if with_knowledge else None)
+    model, generator = make(dataset)
+    terms = model.losses(*batch(dataset), generator)
+    assert ("contrast/knowledge" in terms) == with_knowledge
+    assert ("contrast/modality" in terms) == (modalities > 0)
+    user, item = model.representations()
+    assert user.shape == (dataset.n_users, 8 * (1 + (modalities > 0)))
+    assert item.shape[0] == dataset.n_items
+    assert torch.isfinite(user).all()
+    assert torch.isfinite(item).all()
+
+
+def test_one_seed_gives_one_model(tiny_dataset: Any) -> None:
+    first, second, other = (make(tiny_dataset, seed)[0] for seed in (0, 0, 1))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    assert torch.equal(first.regenerated.edges()[0], second.regenerated.edges()[0])
+    assert not torch.equal(first.user_embedding, other.user_embedding)
+
+
+def test_only_training_interactions_are_read(tiny_dataset: Any) -> None:
+    import polars as pl
+
+    train_only = tiny_dataset.replace(interactions=tiny_dataset.interactions.filter(pl.col("split") == "train"))
+    for whole, bare in zip(make(tiny_dataset)[0].representations(), make(train_only)[0].representations(), strict=True):
+        assert torch.equal(whole, bare)
+
+
+def test_lightgcn_equals_its_equation(tiny_dataset: Any) -> None:
+    model = LightGCN(tiny_dataset, LightGCNConfig(dim=5, layers=2), torch.Generator().manual_seed(0), CPU)
+    train = tiny_dataset.matrix("train").toarray()
+    n = len(train) + train.shape[1]
+    adjacency = np.zeros((n, n))
+    adjacency[: len(train), len(train) :] = train
+    adjacency += adjacency.T
+    degree = adjacency.sum(axis=1)
+    scale = np.divide(1, np.sqrt(degree), out=np.zeros(n), where=degree > 0)
+    operator = scale[:, None] * adjacency * scale
+    ego = torch.cat([model.user_embedding, model.item_embedding]).detach().numpy()
+    expected = (ego + operator @ ego + operator @ operator @ ego) / 3
+    found = torch.cat(model.representations()).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    users, items, negatives = batch(tiny_dataset)
+    terms = model.losses(users, items, negatives, torch.Generator())
+    rows = np.concatenate([users, len(train) + items, len(train) + negatives])
+    assert float(terms["regularisation"]) == pytest.approx(1e-4 * np.square(ego[rows]).sum() / 2 / len(users), rel=1e-5)

@@ -1,0 +1,193 @@
+"""The views of KDiffE and the loss terms, each against the equation in dense NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax
+
+from kdiffe_dgl.backend import dgl
+from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
+from kdiffe_dgl.graph.views import interaction_view, view_operator
+from kdiffe_dgl.models.base import dropout
+from kdiffe_dgl.models.knowledge import RelationalAttention, attention_weights
+from kdiffe_dgl.models.modality import FeatureProjection, ModalityViews, propagate
+from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
+
+DIM, USERS, ITEMS, RELATIONS, ENTITIES = 6, 5, 7, 3, 12
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.maximum(norm, 1e-12)
+
+
+def leaky(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, 0.2 * x)
+
+
+def knowledge_case(seed: int) -> tuple[dgl.DGLGraph, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    head, relation, tail = rng.integers(ENTITIES - 2, size=30), rng.integers(RELATIONS, size=30), rng.integers(ENTITIES, size=30)
+    triples = np.unique(np.stack([head, relation, tail], axis=1), axis=0)
+    graph = dgl.graph((torch.tensor(triples[:, 2]), torch.tensor(triples[:, 0])), num_nodes=ENTITIES)
+    graph.edata["relation"] = torch.tensor(triples[:, 1])
+    return graph, triples, rng.normal(size=(ENTITIES, DIM)), rng.normal(size=(RELATIONS, DIM))
+
+
+def dense_attention(
+    triples: np.ndarray, entities: np.ndarray, relations: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Triple by triple, as the paper writes it."""
+    logits = np.array(
+        [leaky((np.concatenate([entities[h], entities[t]]) @ weight) @ relations[r]) for h, r, t in triples]
+    )
+    alpha = np.zeros(len(triples))
+    for head in np.unique(triples[:, 0]):
+        mine = triples[:, 0] == head
+        alpha[mine] = softmax(logits[mine])
+    return alpha
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_relational_attention_equals_the_equation(seed: int) -> None:
+    graph, triples, entities, relations = knowledge_case(seed)
+    weight = np.random.default_rng(seed + 100).normal(size=(2 * DIM, DIM))
+    found = attention_weights(graph, *(torch.tensor(x) for x in (entities, relations, weight)))
+    np.testing.assert_allclose(found.squeeze(1).numpy(), dense_attention(triples, entities, relations, weight), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("layers", "residual"), [(0, 0.5), (1, 0.5), (2, 0.0), (3, 0.7)])
+def test_knowledge_view_equals_the_equation(layers: int, residual: float) -> None:
+    graph, triples, entities, _ = knowledge_case(7)
+    encoder = RelationalAttention(RELATIONS, DIM, layers, residual, 0.5, torch.Generator().manual_seed(0)).double()
+    found = encoder(graph, torch.tensor(entities), None).detach().numpy()
+    weight, relations = encoder.weight.detach().numpy(), encoder.relations.detach().numpy()
+    layer = total = entities
+    for _ in range(layers):
+        alpha = dense_attention(triples, layer, relations, weight)
+        message = np.zeros_like(layer)
+        for (head, _, tail), share in zip(triples, alpha, strict=True):
+            message[head] += share * layer[tail]
+        layer = unit(layer + message)
+        total = residual * total + layer
+    np.testing.assert_allclose(found, total, rtol=1e-6)
+
+
+def test_message_dropout_is_drawn_from_the_generator_and_keeps_the_mean() -> None:
+    x = torch.ones(400, 100)
+    first, again = (dropout(x, 0.3, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    assert float(first.mean()) == pytest.approx(1.0, abs=0.01)
+    assert dropout(x, 0.3, None) is x
+
+
+@pytest.mark.parametrize("kind", ["linear", "matrix"])
+def test_projection_equals_the_equation(kind: str) -> None:
+    projection = FeatureProjection(9, DIM, kind, torch.Generator().manual_seed(1)).double()
+    features = np.random.default_rng(0).normal(size=(ITEMS, 9))
+    raw = features @ projection.weight.detach().numpy()
+    if kind == "linear":
+        projection.bias.data += 0.3
+        expected = unit(raw + 0.3)
+    else:
+        expected = unit(leaky(raw))
+    np.testing.assert_allclose(projection(torch.tensor(features)).detach().numpy(), expected, rtol=1e-6)
+
+
+def random_graph(seed: int) -> np.ndarray:
+    return (np.random.default_rng(seed).random((USERS, ITEMS)) < 0.4).astype(float)
+
+
+def dense_normalised(interactions: np.ndarray) -> np.ndarray:
+    users, items = interactions.shape
+    full = np.zeros((users + items, users + items))
+    full[:users, users:] = interactions
+    full += full.T + np.eye(users + items)
+    scale = full.sum(axis=1) ** -0.5
+    return scale[:, None] * full * scale
+
+
+def test_generated_view_becomes_its_normalised_adjacency() -> None:
+    graph = random_graph(3)
+    users, items = (torch.tensor(index) for index in np.nonzero(graph))
+    view = interaction_view(users, items, USERS, ITEMS)
+    assert view.num_nodes("user") == USERS
+    assert view.num_nodes("item") == ITEMS
+    operator = view_operator(view, torch.device("cpu"))
+    np.testing.assert_allclose(operator(torch.eye(USERS + ITEMS)).numpy(), dense_normalised(graph), rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_modalities", [1, 2, 3])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_modality_views_equal_the_equations(n_modalities: int, layers: int) -> None:
+    rng = np.random.default_rng(n_modalities)
+    names = [f"modality {m}" for m in range(n_modalities)]
+    raw = {name: torch.tensor(rng.normal(size=(ITEMS, 3 + m))) for m, name in enumerate(names)}
+    views = ModalityViews(raw, DIM, "linear", layers, 0.2, 0.6, 0.5, torch.Generator().manual_seed(2)).double()
+    views.fusion.data = torch.tensor(rng.normal(size=n_modalities))
+    users, items = rng.normal(size=(USERS, DIM)), rng.normal(size=(ITEMS, DIM))
+    main = dense_normalised(random_graph(0))
+    generated = {name: dense_normalised(random_graph(m + 1)) for m, name in enumerate(names)}
+
+    def operator(matrix: np.ndarray) -> Propagation:
+        return Propagation.from_scipy(sp.csr_matrix(matrix))
+
+    projected = views.project(None)
+    found = views.multimodal(
+        projected,
+        torch.tensor(users),
+        torch.tensor(items),
+        operator(main),
+        {name: operator(matrix) for name, matrix in generated.items()},
+    )
+    shares, fused = softmax(views.fusion.detach().numpy()), np.zeros((USERS + ITEMS, DIM))
+    for share, name in zip(shares, names, strict=True):
+        features = projected[name].detach().numpy()
+        encoded = main @ np.concatenate([users, features])
+        back = main @ np.concatenate([encoded[:USERS], items])
+        fused += share * (encoded + back + 0.2 * (generated[name] @ np.concatenate([users, items])))
+    total = sum(np.linalg.matrix_power(main, k) @ fused for k in range(layers + 1)) + 0.6 * unit(fused)
+    np.testing.assert_allclose(found.detach().numpy(), total, rtol=1e-6)
+
+    name = names[-1]
+    contrastive = views.contrastive(
+        name, projected[name], torch.tensor(users), operator(main), operator(generated[name])
+    )
+    start = generated[name] @ np.concatenate([users, projected[name].detach().numpy()])
+    expected = sum(np.linalg.matrix_power(main, k) @ start for k in range(layers + 1))
+    np.testing.assert_allclose(contrastive.detach().numpy(), expected, rtol=1e-6)
+
+
+def test_propagation_sums_the_layers_of_the_attention_aware_matrix() -> None:
+    interactions = sp.csr_matrix(random_graph(0))
+    similarity = interactions.copy()
+    similarity.data = np.random.default_rng(1).random(similarity.nnz)
+    matrix = normalised_adjacency(interactions, similarity, 0.7).toarray()
+    nodes = np.random.default_rng(2).normal(size=(USERS + ITEMS, DIM))
+    found = propagate(Propagation.from_scipy(sp.csr_matrix(matrix.astype(np.float64))), torch.tensor(nodes), 2)
+    np.testing.assert_allclose(found.numpy(), nodes + matrix @ nodes + matrix @ (matrix @ nodes), rtol=1e-5)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.5, 2.0]))
+@settings(max_examples=25, deadline=None)
+def test_info_nce_equals_the_equation(seed: int, temperature: float) -> None:
+    rng = np.random.default_rng(seed)
+    anchors, candidates, positive = rng.normal(size=(4, DIM)), rng.normal(size=(9, DIM)), rng.integers(9, size=4)
+    found = info_nce(*(torch.tensor(x) for x in (anchors, candidates, positive)), temperature)
+    similarity = unit(anchors) @ unit(candidates).T / temperature
+    expected = -np.mean([log_softmax(row)[p] for row, p in zip(similarity, positive, strict=True)])
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+def test_bpr_and_norm_equal_the_equations() -> None:
+    positive, negative = np.array([1.0, -2.0, 300.0, -300.0]), np.array([0.5, 1.0, 0.0, 300.0])
+    expected = np.mean(np.logaddexp(0, negative - positive))
+    assert float(bpr_loss(torch.tensor(positive), torch.tensor(negative))) == pytest.approx(expected)
+    parts = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]])]
+    assert float(squared_norm(parts)) == pytest.approx(30.0)
