@@ -9,11 +9,11 @@ Source: Mo et al. (2025), *Knowledge-aware Diffusion-Enhanced Multimedia Recomme
 code steps back by one node, with a probability that grows; here the walk restarts at the seed, as the
 paper says, and the result does not depend on the order of the edges.
 
-Reproducibility. DGL draws random numbers from a stream that belongs to the thread that calls it, and a
-thread's stream cannot be chosen. Walks therefore run on the calling thread alone, which costs a small
-part of the time, while sorting the visits and intersecting the sets use all cores. So the number of
-cores never changes the result. Runs agree as long as they call from the same thread; the main thread
-has the same stream in every program that does not use DGL's generator on several threads before.
+Reproducibility. DGL draws random numbers from a stream that belongs to the calling thread, and a
+thread's stream cannot be chosen: it is the number of threads that used the generator before. So DGL
+walks on the calling thread alone, while all other work (chaining the traces, sorting the visits,
+intersecting the sets) runs on all cores beside it. The number of cores never changes the result.
+Runs agree when they call from the thread that used DGL's generator first, as the main thread does.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import itertools
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -39,8 +39,19 @@ __all__ = ["attention_similarity", "visit_counts", "visited_sets"]
 # Visits gathered before they are sorted, and set elements intersected at a time: 16 to 64 MB a core.
 _BLOCK = 2**21
 
-_Task = TypeVar("_Task")
-_Result = TypeVar("_Result")
+_Part = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Row lengths, column indices and values of some rows of a CSR matrix."""
+
+
+class _Request(NamedTuple):
+    """Traces that a shard needs next: where they start, and how long they are at most."""
+
+    starts: np.ndarray
+    length: int
+    seed: int
+
+
+_Walker = Generator[_Request, np.ndarray, _Part]
 
 
 def attention_similarity(
@@ -94,7 +105,7 @@ def attention_similarity(
 
     with ThreadPoolExecutor(_threads(workers)) as pool:
         blocks = itertools.pairwise(bounds.tolist())
-        counts = [np.empty(0, dtype=np.int64), *_ordered_map(pool, shared, blocks, _threads(workers))]
+        counts = [np.empty(0, dtype=np.int64), *pool.map(shared, blocks)]
     intersection = np.concatenate(counts)
     union = sizes[users] + sizes[items] - intersection
     edges.data = (intersection / union).astype(np.float32)
@@ -149,67 +160,108 @@ def _visits(
         raise InputError(f"restart_prob is {restart_prob}; expected a probability from 0 to 1")
     graph = _walk_graph(_edges(interactions))
     n_nodes = graph.num_nodes()
-    # The size of a shard follows from the data alone: seeds belong to shards, not to threads.
+    # The size of a shard follows from the parameters alone: seeds belong to shards, not to threads.
     size = max(1, _BLOCK // (n_walks * (walk_length + 1)))
-    shards = [np.arange(start, min(start + size, n_nodes)) for start in range(0, n_nodes, size)]
-    seeds = np.random.SeedSequence(seed).generate_state(len(shards), np.uint32) >> 1
-
-    def walk() -> Iterator[tuple[np.ndarray, int]]:
-        for shard, shard_seed in zip(shards, seeds, strict=True):
-            dgl.seed(int(shard_seed))
-            yield _walk_shard(graph, shard, walk_length, n_walks, restart_prob), int(shard[0])
-
-    def count(walked: tuple[np.ndarray, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        keys, first_node = walked
-        return _count_keys(keys, first_node, n_nodes, n_walks * (walk_length + 1) if counted else None)
-
-    with ThreadPoolExecutor(_threads(workers)) as pool, _single_dgl_thread():
-        parts = list(_ordered_map(pool, count, walk(), _threads(workers)))
+    firsts = range(0, n_nodes, size)
+    walkers = (
+        _walk_shard(
+            graph, first, min(first + size, n_nodes), walk_length, n_walks, restart_prob, own, counted
+        )
+        for first, own in zip(firsts, np.random.SeedSequence(seed).spawn(len(firsts)), strict=True)
+    )
+    parts = _run_walkers(graph, walkers, restart_prob, _threads(workers))
     lengths = np.concatenate([np.zeros(1, dtype=np.int64), *(part[0] for part in parts)])
     indices = np.concatenate([np.empty(0, dtype=np.int32), *(part[1] for part in parts)])
     values = np.concatenate([np.empty(0, dtype=np.int32 if counted else bool), *(part[2] for part in parts)])
     return sp.csr_matrix((values, indices, np.cumsum(lengths)), shape=(n_nodes, n_nodes))
 
 
+def _run_walkers(
+    graph: dgl.DGLGraph, walkers: Iterator[_Walker], restart_prob: float, threads: int
+) -> list[_Part]:
+    """Run the shards' walkers to their ends: DGL's traces here, everything else on the pool."""
+    parts: dict[int, _Part] = {}
+    active: deque[tuple[int, _Walker, Future[_Request | _Part]]] = deque()
+    with ThreadPoolExecutor(threads) as pool, _single_dgl_thread():
+
+        def enter(number: int, walker: _Walker) -> None:
+            active.append((number, walker, pool.submit(_advance, walker, None)))
+
+        waiting = enumerate(walkers)
+        # One shard more than threads, so that no thread waits while DGL walks for another shard.
+        for number, walker in itertools.islice(waiting, threads + 1):
+            enter(number, walker)
+        while active:
+            number, walker, step = active.popleft()
+            answer = step.result()
+            if isinstance(answer, _Request):
+                dgl.seed(answer.seed)
+                starts = torch.from_numpy(answer.starts).to(graph.idtype)
+                traces, _ = dgl.sampling.random_walk(
+                    graph, starts, length=answer.length, restart_prob=float(restart_prob)
+                )
+                active.append((number, walker, pool.submit(_advance, walker, traces.numpy())))
+                continue
+            parts[number] = answer
+            for following in itertools.islice(waiting, 1):
+                enter(*following)
+    return [parts[number] for number in sorted(parts)]
+
+
+def _advance(walker: _Walker, traces: np.ndarray | None) -> _Request | _Part:
+    """Give a walker the traces it asked for; return its next request, or its result at the end."""
+    try:
+        return next(walker) if traces is None else walker.send(traces)
+    except StopIteration as end:
+        part: _Part = end.value
+        return part
+
+
 def _walk_shard(
-    graph: dgl.DGLGraph, nodes: np.ndarray, walk_length: int, n_walks: int, restart_prob: float
-) -> np.ndarray:
-    """Walk from some nodes and return their visits as keys ``position of the node * nodes + visited``.
+    graph: dgl.DGLGraph,
+    first: int,
+    stop: int,
+    walk_length: int,
+    n_walks: int,
+    restart_prob: float,
+    seed: np.random.SeedSequence,
+    counted: bool,
+) -> _Walker:
+    """Walk from the nodes ``first`` to ``stop - 1``: ask for traces, take them, return sorted visits.
 
     DGL ends a trace where it restarts: before each transition, with the restart probability. As the
     walk has no memory, a walk from the seed is a chain of traces: a trace of ``k`` transitions that
     ended early spends ``k + 1`` time steps and leaves the walk at the seed; a full one of ``length``
-    transitions leaves it at its last node. The last trace is cut where the budget M ends. Visits of
-    the seed by a restart are left out; they follow from the total.
+    transitions leaves it at its last node. The last trace is cut where the budget M ends.
     """
     n_nodes = graph.num_nodes()
-    has_edges = graph.out_degrees(torch.from_numpy(nodes).to(graph.idtype)).numpy() > 0
-    owners = np.repeat(np.flatnonzero(has_edges), n_walks)
+    nodes = np.arange(first, stop)
+    generator = np.random.default_rng(seed)
+    # Without a neighbour, or with a certain restart (which DGL refuses), no walk leaves its seed.
+    leaves = (graph.out_degrees(torch.from_numpy(nodes).to(graph.idtype)).numpy() > 0) & (restart_prob < 1)
+    owners = np.repeat(np.flatnonzero(leaves), n_walks)
     places = nodes[owners]
     remaining = np.full(len(owners), walk_length)
+    # A visit is the key ``owner * n_nodes + visited node``. Every seed visits itself.
     keys = [np.arange(len(nodes)) * n_nodes + nodes]
     # About twice the mean distance between restarts: few rounds, little padding in the traces.
     usual = walk_length if restart_prob == 0 else math.ceil(2 / restart_prob)
     while len(owners):
         length = min(usual, int(remaining.max()))
-        starts = torch.from_numpy(places).to(graph.idtype)
-        found, _ = dgl.sampling.random_walk(graph, starts, length=length, restart_prob=float(restart_prob))
-        traces = found.numpy()
+        traces = yield _Request(places, length, int(generator.integers(2**31)))
         moves = (traces >= 0).sum(axis=1) - 1
-        counted = np.minimum(moves, remaining)
-        inside = np.arange(1, length + 1) <= counted[:, None]
-        keys.append(np.repeat(owners, counted) * n_nodes + traces[:, 1:][inside])
+        used = np.minimum(moves, remaining)
+        inside = np.arange(1, length + 1) <= used[:, None]
+        keys.append(np.repeat(owners, used) * n_nodes + traces[:, 1:][inside])
         restarted = moves < length
         remaining = remaining - moves - restarted
         places = np.where(restarted, nodes[owners], traces[:, -1])
         alive = remaining > 0
         owners, places, remaining = owners[alive], places[alive], remaining[alive]
-    return np.concatenate(keys)
+    return _count_keys(np.concatenate(keys), first, n_nodes, n_walks * (walk_length + 1) if counted else None)
 
 
-def _count_keys(
-    keys: np.ndarray, first_node: int, n_nodes: int, total: int | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _count_keys(keys: np.ndarray, first_node: int, n_nodes: int, total: int | None) -> _Part:
     """Sort a shard's visits into CSR parts: row lengths, sorted columns, and counts (or True).
 
     ``total`` is the number of visits of a row, those of the seed by a restart included.
@@ -261,16 +313,3 @@ def _single_dgl_thread() -> Iterator[None]:
 
 def _threads(workers: int | None) -> int:
     return workers or os.cpu_count() or 1
-
-
-def _ordered_map(
-    pool: ThreadPoolExecutor, task: Callable[[_Task], _Result], inputs: Iterable[_Task], ahead: int
-) -> Iterator[_Result]:
-    """Map on the pool in order, with at most ``2 * ahead`` inputs in memory."""
-    pending: deque[Future[_Result]] = deque()
-    for value in inputs:
-        pending.append(pool.submit(task, value))
-        if len(pending) >= 2 * ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
