@@ -24,6 +24,8 @@ from kdiffe_dgl.data.split import STRATEGIES, split_interactions
 from kdiffe_dgl.data.storage import INDEX, copy_sidecars, require_free
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.errors import InputError
+from kg_builders.config import parse_settings
+from kg_builders.modality import ModalitySettings
 
 __all__ = ["data"]
 
@@ -146,6 +148,8 @@ def fetch_command(
 @click.option(
     "--modality-kg", is_flag=True, help="Add nearest-neighbour and cluster relations of the features."
 )
+@click.option("--neighbours", type=int, help="Nearest neighbours of an item in each modality.  [default: 10]")
+@click.option("--clusters", type=int, help="Clusters of each modality.  [default: square root of the items]")
 @OVERWRITE
 def import_command(
     *,
@@ -175,6 +179,8 @@ def import_command(
     kg_triples: Path | None,
     kg_links: Path | None,
     modality_kg: bool,
+    neighbours: int | None,
+    clusters: int | None,
     overwrite: bool,
 ) -> None:
     """Import published files from SOURCE, a folder or file."""
@@ -196,7 +202,7 @@ def import_command(
         metadata_id=metadata_id,
         triples=kg_triples,
         links=kg_links,
-        modalities=modality_kg,
+        modalities=_modality_settings(neighbours, clusters) if modality_kg else None,
     )
     with _progress(f"importing {source}"):
         dataset = import_dataset(
@@ -336,6 +342,12 @@ def synth_command(
         made = planted(config)
         save_planted(made, out, overwrite)
     _report(made.dataset, out)
+
+
+def _modality_settings(neighbours: int | None, clusters: int | None) -> ModalitySettings:
+    given = {"neighbours": neighbours, "clusters": clusters}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return parse_settings(ModalitySettings, chosen, "--modality-kg")
 
 
 def _progress(what: str) -> Any:

@@ -36,6 +36,8 @@ class CatalogEntry:
         Fields of ``.item`` that make the text modality.
     rules
         Preset of ``kg_builders`` with the rules that make a knowledge graph of the metadata.
+    external_kind
+        Kind of the entities of its ``.kg`` that are no items.
     keep
         Raw files that are kept beside the data set, so that its graph can be built anew.
     """
@@ -50,6 +52,7 @@ class CatalogEntry:
     item_label: str | None = None
     text: tuple[str, ...] = ()
     rules: str | None = None
+    external_kind: str = "external"
     keep: tuple[str, ...] = ()
 
 
@@ -74,6 +77,7 @@ _ML_100K = CatalogEntry(
     item_label="{movie_title} ({release_year})",
     text=("movie_title", "release_year", "class"),
     rules="ml-100k",
+    external_kind="freebase",
     keep=("ml-100k.item", "ml-100k.kg", "ml-100k.link"),
 )
 

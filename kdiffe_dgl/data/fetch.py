@@ -104,7 +104,7 @@ def build(
     dataset = dataset.replace(provenance=facts)
     if with_kg and entry.rules is not None:
         external = read_recbole_kg(folder / f"{entry.name}.kg", folder / f"{entry.name}.link")
-        sources = KnowledgeSources(records, load_rules(entry.rules), external)
+        sources = KnowledgeSources(records, load_rules(entry.rules), external, entry.external_kind)
         dataset = with_knowledge(dataset, sources)
     return dataset
 

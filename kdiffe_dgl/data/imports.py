@@ -14,6 +14,7 @@ from kdiffe_dgl.data.readers.mmrec import read_mmrec
 from kdiffe_dgl.data.readers.recbole import atomic_files, read_recbole
 from kdiffe_dgl.data.readers.tabular import read_tabular
 from kdiffe_dgl.errors import InputError
+from kg_builders.modality import ModalitySettings
 from kg_builders.rules import load_rules
 from kg_builders.sources.lastfm import read_lastfm
 from kg_builders.sources.recbole import read_recbole_items, read_recbole_kg
@@ -56,7 +57,7 @@ class KnowledgeOptions:
         A given graph and its item-id map; both or neither. Files that end in ``.kg`` and ``.link`` are
         RecBole's, others are tab-separated without a header.
     modalities
-        Add nearest-neighbour and cluster relations of the features.
+        How to make nearest-neighbour and cluster relations of the features; None: not.
     """
 
     rules: str | None = None
@@ -65,7 +66,7 @@ class KnowledgeOptions:
     metadata_id: str = "id"
     triples: Path | None = None
     links: Path | None = None
-    modalities: bool = False
+    modalities: ModalitySettings | None = None
 
 
 def import_dataset(
@@ -166,7 +167,7 @@ def _sources(source: Path, layout: str, options: KnowledgeOptions) -> KnowledgeS
         records,
         None if options.rules is None else load_rules(options.rules),
         _external(options.triples, options.links),
-        options.modalities,
+        modalities=options.modalities,
     )
 
 

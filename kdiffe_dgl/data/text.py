@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
 
 __all__ = ["text_features"]
 
@@ -42,5 +43,7 @@ def text_features(texts: Sequence[str], width: int = 64, seed: int = 0) -> np.nd
     width = max(1, min(width, weights.shape[0] - 1, weights.shape[1] - 1))
     if width >= weights.shape[1]:
         return np.asarray(weights.toarray(), dtype=np.float32)
-    reduced = TruncatedSVD(width, random_state=seed).fit_transform(weights)
+    # One thread: the order of sums, and with it the last bits, depends on their number.
+    with threadpool_limits(1):
+        reduced = TruncatedSVD(width, random_state=seed).fit_transform(weights)
     return np.asarray(normalize(reduced), dtype=np.float32)

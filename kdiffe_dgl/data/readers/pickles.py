@@ -60,6 +60,17 @@ class _CompressedColumn(_Shell):
     layout = "csc"
 
 
+class _Object:
+    """Stands for Python's ``object``, which protocols 0 and 1 name as the base of a class."""
+
+
+def _reconstructor(kind: Any, base: Any, state: Any) -> _Shell:
+    """Stand in for ``copyreg._reconstructor``, with which protocols 0 and 1 make an empty object."""
+    if not (isinstance(kind, type) and issubclass(kind, _Shell) and base is _Object and state is None):
+        raise pickle.UnpicklingError("an object of a foreign class")
+    return kind()
+
+
 def _latin1(text: str, encoding: str) -> bytes:
     """Stand in for ``_codecs.encode``, with which old protocols store bytes."""
     if encoding not in ("latin1", "latin-1"):
@@ -85,6 +96,10 @@ def _admitted() -> dict[tuple[str, str], Any]:
         ("numpy", "dtype"): np.dtype,
         ("_codecs", "encode"): _latin1,
     }
+    # Python 3 writes the names that Python 2 had into protocols 0 to 2; both may occur.
+    for copyreg, builtins in (("copyreg", "builtins"), ("copy_reg", "__builtin__")):
+        names[copyreg, "_reconstructor"] = _reconstructor
+        names[builtins, "object"] = _Object
     for core in ("numpy.core", "numpy._core"):
         names[f"{core}.multiarray", "_reconstruct"] = _reconstruct
         names[f"{core}.numeric", "_frombuffer"] = _from_buffer
