@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
-from threadpoolctl import threadpool_limits
+from sklearn.utils.extmath import randomized_svd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 __all__ = ["text_features"]
 
@@ -45,5 +45,5 @@ def text_features(texts: Sequence[str], width: int = 64, seed: int = 0) -> np.nd
         return np.asarray(weights.toarray(), dtype=np.float32)
     # One thread: the order of sums, and with it the last bits, depends on their number.
     with threadpool_limits(1):
-        reduced = TruncatedSVD(width, random_state=seed).fit_transform(weights)
-    return np.asarray(normalize(reduced), dtype=np.float32)
+        left, values, _ = randomized_svd(weights, width, random_state=seed)
+    return np.asarray(normalize(left * values), dtype=np.float32)
