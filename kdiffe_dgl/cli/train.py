@@ -30,7 +30,11 @@ Examples:
 
 
 def settings_for(
-    dataset: RecDataset, preset_name: str | None, config: Path | None, overrides: tuple[str, ...], model: str | None
+    dataset: RecDataset,
+    preset_name: str | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    model: str | None,
 ) -> tuple[RunConfig, str]:
     """Resolve the settings of a run: preset, then file, then overrides.
 
@@ -67,12 +71,18 @@ def summary(outcome: RunOutcome) -> str:
 
 @click.command(epilog=_EPILOG)
 @click.option("--data", "data", type=click.Path(path_type=Path), required=True, help="Data set folder.")
-@click.option("--output", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-MODEL-SEED]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-MODEL-SEED]"
+)
 @click.option("--model", help="Model to train.  [default: that of the preset, kdiffe]")
-@click.option("--preset", "preset_name", help="Settings to start from.  [default: named like the data set, or default]")
+@click.option(
+    "--preset", "preset_name", help="Settings to start from.  [default: named like the data set, or default]"
+)
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings, over the preset.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, over all others.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all randomness.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all randomness."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped, with its settings.")
 @click.option("--overwrite", is_flag=True, help="Remove an earlier run in the run folder.")
@@ -102,15 +112,19 @@ def train(
         if output is None:
             raise InputError("--resume needs --output; expected the folder of the run that was stopped")
         if overrides or config or preset_name or model or overwrite:
-            raise InputError("--resume takes the settings of the run; expected none of --set, --config, "
-                             "--preset, --model, --overwrite")
+            raise InputError(
+                "--resume takes the settings of the run; expected none of --set, --config, "
+                "--preset, --model, --overwrite"
+            )
         settings = resolve(RunFolder(output).config(), where=str(output / "config.yaml"))
         with TrainingProgress(console, settings.training.epochs, settings.training.monitor) as progress:
             outcome = resume_run(dataset, output, device=device, progress=progress)
     else:
         settings, started_from = settings_for(dataset, preset_name, config, overrides, model)
         folder = output or Path("runs") / f"{dataset.name}-{settings.name}-{seed}"
-        console.print(f"{settings.name} on {dataset.name}, preset {started_from}, seed {seed}", highlight=False)
+        console.print(
+            f"{settings.name} on {dataset.name}, preset {started_from}, seed {seed}", highlight=False
+        )
         with TrainingProgress(console, settings.training.epochs, settings.training.monitor) as progress:
             outcome = train_run(
                 dataset, folder, settings, seed=seed, device=device, overwrite=overwrite, progress=progress

@@ -250,11 +250,8 @@ class KDiffE(RecommenderModel):
         if self.config.contrast.distinct:
             users, items = users.unique(), items.unique()
         if self.config.contrast.negatives == "batch":
-            every_user, every_item = users.unique(), items.unique()
-            user_position, item_position = (
-                torch.searchsorted(every_user, users),
-                torch.searchsorted(every_item, items),
-            )
+            every_user, user_position = users.unique(return_inverse=True)
+            every_item, item_position = items.unique(return_inverse=True)
             by_user = info_nce(view[users], other[every_user], user_position, tau)
             return by_user + info_nce(view[n + items], other[n + every_item], item_position, tau)
         return info_nce(view[users], other[:n], users, tau) + info_nce(view[n + items], other[n:], items, tau)

@@ -193,7 +193,7 @@ class Trainer:
         order = torch.randperm(len(self.pairs), generator=self.sampling)
         totals: dict[str, Tensor] = {}
         for rows in order.split(self.config.training.batch_size):
-            users, positives = self.pairs[rows].unbind(dim=1)
+            users, positives = self.pairs[rows].T.contiguous()
             negatives = self.sampler.sample(users, self.sampling)
             terms = self.model.losses(
                 users.to(self.device), positives.to(self.device), negatives.to(self.device), self.generator

@@ -35,7 +35,7 @@ def make(dataset: Any, seed: int = 0, **changes: Any) -> tuple[KDiffE, torch.Gen
 
 
 def batch(dataset: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    users, items = torch.tensor(dataset.pairs("train")[:20]).unbind(dim=1)
+    users, items = torch.tensor(dataset.pairs("train")[:20]).T.contiguous()
     return users, items, (items + 1) % dataset.n_items
 
 
@@ -90,7 +90,9 @@ def test_batch_negatives_contrast_with_the_nodes_of_the_batch_alone(tiny_dataset
     model, _ = make(tiny_dataset, contrast={"negatives": "batch", "temperature": 0.4})
     users, items, _ = batch(tiny_dataset)
     generator = torch.Generator().manual_seed(3)
-    view, other = (torch.randn(tiny_dataset.n_users + tiny_dataset.n_items, 8, generator=generator) for _ in range(2))
+    view, other = (
+        torch.randn(tiny_dataset.n_users + tiny_dataset.n_items, 8, generator=generator) for _ in range(2)
+    )
     found = model._contrast(view, other, users, items)
     n, expected = tiny_dataset.n_users, 0.0
     for first, second, nodes in ((view[:n], other[:n], users), (view[n:], other[n:], items)):
@@ -103,7 +105,9 @@ def test_batch_negatives_contrast_with_the_nodes_of_the_batch_alone(tiny_dataset
 def test_regenerated_graph_holds_known_triples_with_inverses(tiny_dataset: Any) -> None:
     model, _ = make(tiny_dataset, knowledge={"top": 1, "keep_rate": 1.0})
     n = model.edges.n_entities
-    known = set(zip(model.edges.head.tolist(), model.edges.relation.tolist(), model.edges.tail.tolist(), strict=True))
+    known = set(
+        zip(model.edges.head.tolist(), model.edges.relation.tolist(), model.edges.tail.tolist(), strict=True)
+    )
     tail, head = model.regenerated.edges()
     relation = model.regenerated.edata["relation"]
     kept = list(zip(head.tolist(), relation.tolist(), tail.tolist(), strict=True))
@@ -128,7 +132,9 @@ def test_context_is_the_mean_of_the_users_of_an_item_and_of_the_items_of_an_enti
             expected[item] = user.numpy()[owners].mean(axis=0)
     head, tail = model.edges.head.numpy(), model.edges.tail.numpy()
     for entity in range(tiny_dataset.n_items, len(found)):
-        items = sorted({t for h, t in zip(head, tail, strict=True) if h == entity and t < tiny_dataset.n_items})
+        items = sorted(
+            {t for h, t in zip(head, tail, strict=True) if h == entity and t < tiny_dataset.n_items}
+        )
         expected[entity] = expected[items].mean(axis=0)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
@@ -165,8 +171,12 @@ def test_one_seed_gives_one_model(tiny_dataset: Any) -> None:
 def test_only_training_interactions_are_read(tiny_dataset: Any) -> None:
     import polars as pl
 
-    train_only = tiny_dataset.replace(interactions=tiny_dataset.interactions.filter(pl.col("split") == "train"))
-    for whole, bare in zip(make(tiny_dataset)[0].representations(), make(train_only)[0].representations(), strict=True):
+    train_only = tiny_dataset.replace(
+        interactions=tiny_dataset.interactions.filter(pl.col("split") == "train")
+    )
+    for whole, bare in zip(
+        make(tiny_dataset)[0].representations(), make(train_only)[0].representations(), strict=True
+    ):
         assert torch.equal(whole, bare)
 
 
@@ -187,4 +197,6 @@ def test_lightgcn_equals_its_equation(tiny_dataset: Any) -> None:
     users, items, negatives = batch(tiny_dataset)
     terms = model.losses(users, items, negatives, torch.Generator())
     rows = np.concatenate([users, len(train) + items, len(train) + negatives])
-    assert float(terms["regularisation"]) == pytest.approx(1e-4 * np.square(ego[rows]).sum() / 2 / len(users), rel=1e-5)
+    assert terms["regularisation"].item() == pytest.approx(
+        1e-4 * np.square(ego[rows]).sum() / 2 / len(users), rel=1e-5
+    )

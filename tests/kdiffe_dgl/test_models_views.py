@@ -32,7 +32,11 @@ def leaky(x: np.ndarray) -> np.ndarray:
 
 def knowledge_case(seed: int) -> tuple[dgl.DGLGraph, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    head, relation, tail = rng.integers(ENTITIES - 2, size=30), rng.integers(RELATIONS, size=30), rng.integers(ENTITIES, size=30)
+    head, relation, tail = (
+        rng.integers(ENTITIES - 2, size=30),
+        rng.integers(RELATIONS, size=30),
+        rng.integers(ENTITIES, size=30),
+    )
     triples = np.unique(np.stack([head, relation, tail], axis=1), axis=0)
     graph = dgl.graph((torch.tensor(triples[:, 2]), torch.tensor(triples[:, 0])), num_nodes=ENTITIES)
     graph.edata["relation"] = torch.tensor(triples[:, 1])
@@ -58,13 +62,17 @@ def test_relational_attention_equals_the_equation(seed: int) -> None:
     graph, triples, entities, relations = knowledge_case(seed)
     weight = np.random.default_rng(seed + 100).normal(size=(2 * DIM, DIM))
     found = attention_weights(graph, *(torch.tensor(x) for x in (entities, relations, weight)))
-    np.testing.assert_allclose(found.squeeze(1).numpy(), dense_attention(triples, entities, relations, weight), rtol=1e-6)
+    np.testing.assert_allclose(
+        found.squeeze(1).numpy(), dense_attention(triples, entities, relations, weight), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("layers", "residual"), [(0, 0.5), (1, 0.5), (2, 0.0), (3, 0.7)])
 def test_knowledge_view_equals_the_equation(layers: int, residual: float) -> None:
     graph, triples, entities, _ = knowledge_case(7)
-    encoder = RelationalAttention(RELATIONS, DIM, layers, residual, 0.5, torch.Generator().manual_seed(0)).double()
+    encoder = RelationalAttention(
+        RELATIONS, DIM, layers, residual, 0.5, torch.Generator().manual_seed(0)
+    ).double()
     found = encoder(graph, torch.tensor(entities), None).detach().numpy()
     weight, relations = encoder.weight.detach().numpy(), encoder.relations.detach().numpy()
     layer = total = entities
@@ -129,7 +137,9 @@ def test_modality_views_equal_the_equations(n_modalities: int, layers: int) -> N
     rng = np.random.default_rng(n_modalities)
     names = [f"modality {m}" for m in range(n_modalities)]
     raw = {name: torch.tensor(rng.normal(size=(ITEMS, 3 + m))) for m, name in enumerate(names)}
-    views = ModalityViews(raw, DIM, "linear", layers, 0.2, 0.6, 0.5, torch.Generator().manual_seed(2)).double()
+    views = ModalityViews(
+        raw, DIM, "linear", layers, 0.2, 0.6, 0.5, torch.Generator().manual_seed(2)
+    ).double()
     views.fusion.data = torch.tensor(rng.normal(size=n_modalities))
     users, items = rng.normal(size=(USERS, DIM)), rng.normal(size=(ITEMS, DIM))
     main = dense_normalised(random_graph(0))
@@ -170,7 +180,9 @@ def test_propagation_sums_the_layers_of_the_attention_aware_matrix() -> None:
     similarity.data = np.random.default_rng(1).random(similarity.nnz)
     matrix = normalised_adjacency(interactions, similarity, 0.7).toarray()
     nodes = np.random.default_rng(2).normal(size=(USERS + ITEMS, DIM))
-    found = propagate(Propagation.from_scipy(sp.csr_matrix(matrix.astype(np.float64))), torch.tensor(nodes), 2)
+    found = propagate(
+        Propagation.from_scipy(sp.csr_matrix(matrix.astype(np.float64))), torch.tensor(nodes), 2
+    )
     np.testing.assert_allclose(found.numpy(), nodes + matrix @ nodes + matrix @ (matrix @ nodes), rtol=1e-5)
 
 
@@ -178,11 +190,22 @@ def test_propagation_sums_the_layers_of_the_attention_aware_matrix() -> None:
 @settings(max_examples=25, deadline=None)
 def test_info_nce_equals_the_equation(seed: int, temperature: float) -> None:
     rng = np.random.default_rng(seed)
-    anchors, candidates, positive = rng.normal(size=(4, DIM)), rng.normal(size=(9, DIM)), rng.integers(9, size=4)
+    anchors, candidates, positive = (
+        rng.normal(size=(4, DIM)),
+        rng.normal(size=(9, DIM)),
+        rng.integers(9, size=4),
+    )
     found = info_nce(*(torch.tensor(x) for x in (anchors, candidates, positive)), temperature)
     similarity = unit(anchors) @ unit(candidates).T / temperature
     expected = -np.mean([log_softmax(row)[p] for row, p in zip(similarity, positive, strict=True)])
     assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+def test_info_nce_gradients_are_those_of_finite_differences() -> None:
+    rng = np.random.default_rng(0)
+    anchors, candidates = (torch.tensor(rng.normal(size=(n, 4)), requires_grad=True) for n in (3, 6))
+    positive = torch.tensor([5, 0, 0])
+    assert torch.autograd.gradcheck(lambda a, c: info_nce(a, c, positive, 0.2), (anchors, candidates))
 
 
 def test_bpr_and_norm_equal_the_equations() -> None:
