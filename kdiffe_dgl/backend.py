@@ -101,10 +101,19 @@ def import_dgl() -> ModuleType:
             failure = error
         repair = _repair_for(failure)
         if repair is None or repair in applied:
-            raise InputError(f"DGL does not import ({failure}); {_INSTALL}") from failure
+            raise _beyond_repair(failure) from failure
         _forget_dgl()
-        repair()
+        try:
+            repair()
+        except ImportError as error:
+            raise _beyond_repair(error) from failure
         applied.append(repair)
+
+
+def _beyond_repair(failure: BaseException) -> InputError:
+    # Loaders' messages run over many lines; the first says what is wrong.
+    reason = (str(failure).strip() or type(failure).__name__).splitlines()[0]
+    return InputError(f"DGL does not import ({reason}); {_INSTALL}")
 
 
 if TYPE_CHECKING:
