@@ -3,8 +3,8 @@
 DGL 1.1.3 (Python up to 3.11) and 2.1.0 (up to 3.12) are the newest wheels on PyPI. Both were built
 for older companions:
 
-* both take ``packaging`` from ``setuptools.extern`` where it is not found otherwise, and 1.1.3
-  always; setuptools dropped that alias in version 71;
+* both fall back on ``setuptools.extern`` for ``packaging``; setuptools dropped that alias in
+  version 71;
 * 2.1.0 imports GraphBolt, a data-loading library that needs ``torchdata.datapipes`` (gone since
   torchdata 0.10) and a binary for the exact torch version.
 
