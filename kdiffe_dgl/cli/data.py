@@ -17,15 +17,14 @@ from kdiffe_dgl.data.catalog import CATALOG, catalog_entry
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.data.describe import describe, summary_tables
 from kdiffe_dgl.data.fetch import fetch
-from kdiffe_dgl.data.imports import FORMATS, METADATA_FORMATS, KnowledgeOptions, TableOptions, import_dataset
+from kdiffe_dgl.data.imports import FORMATS, METADATA_FORMATS, TableOptions, import_dataset
+from kdiffe_dgl.data.knowledge import KnowledgeOptions
 from kdiffe_dgl.data.planted_files import save_planted
 from kdiffe_dgl.data.readers.assemble import ImportOptions, split_facts
 from kdiffe_dgl.data.split import STRATEGIES, split_interactions
 from kdiffe_dgl.data.storage import INDEX, copy_sidecars, require_free
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.errors import InputError
-from kg_builders.config import parse_settings
-from kg_builders.modality import ModalitySettings
 
 __all__ = ["data"]
 
@@ -135,6 +134,7 @@ def fetch_command(
 @click.option("--time-unit", type=click.Choice(["s", "ms"]), default="s", show_default=True)
 @click.option("--delimiter", help="Between columns (table); by default found in the first line.")
 @click.option("--columns", help="Names of the columns of a table without a header, with commas between.")
+@click.option("--kg-recipe", type=PATH, help="YAML file that says what the graph is made of.")
 @click.option("--kg-rules", help="Rules that make a graph of the metadata: a preset or a YAML file.")
 @click.option("--metadata", type=PATH, help="Item metadata for the rules; by default .item of RecBole.")
 @click.option(
@@ -150,6 +150,8 @@ def fetch_command(
 )
 @click.option("--neighbours", type=int, help="Nearest neighbours of an item in each modality.  [default: 10]")
 @click.option("--clusters", type=int, help="Clusters of each modality.  [default: square root of the items]")
+@click.option("--kg-min-degree", "min_degree", type=int, help="Drop entities with fewer neighbours.")
+@click.option("--kg-k-core", "k_core", type=int, help="Drop entities outside the k-core.")
 @OVERWRITE
 def import_command(
     *,
@@ -172,6 +174,7 @@ def import_command(
     time_unit: str,
     delimiter: str | None,
     columns: str | None,
+    kg_recipe: Path | None,
     kg_rules: str | None,
     metadata: Path | None,
     metadata_format: str | None,
@@ -181,6 +184,8 @@ def import_command(
     modality_kg: bool,
     neighbours: int | None,
     clusters: int | None,
+    min_degree: int | None,
+    k_core: int | None,
     overwrite: bool,
 ) -> None:
     """Import published files from SOURCE, a folder or file."""
@@ -196,13 +201,15 @@ def import_command(
         columns=None if columns is None else tuple(columns.split(",")),
     )
     knowledge = KnowledgeOptions(
+        recipe=kg_recipe,
         rules=kg_rules,
         metadata=metadata,
         metadata_format=metadata_format,
         metadata_id=metadata_id,
         triples=kg_triples,
         links=kg_links,
-        modalities=_modality_settings(neighbours, clusters) if modality_kg else None,
+        modalities=_given(neighbours=neighbours, clusters=clusters) if modality_kg else None,
+        prune=_given(min_degree=min_degree, k_core=k_core) or None,
     )
     with _progress(f"importing {source}"):
         dataset = import_dataset(
@@ -344,10 +351,9 @@ def synth_command(
     _report(made.dataset, out)
 
 
-def _modality_settings(neighbours: int | None, clusters: int | None) -> ModalitySettings:
-    given = {"neighbours": neighbours, "clusters": clusters}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return parse_settings(ModalitySettings, chosen, "--modality-kg")
+def _given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _progress(what: str) -> Any:

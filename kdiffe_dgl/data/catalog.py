@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from kdiffe_dgl.errors import InputError
 from kg_builders.config import nearest
@@ -34,10 +35,8 @@ class CatalogEntry:
         How the fields of ``.item`` make a label.
     text
         Fields of ``.item`` that make the text modality.
-    rules
-        Preset of ``kg_builders`` with the rules that make a knowledge graph of the metadata.
-    external_kind
-        Kind of the entities of its ``.kg`` that are no items.
+    recipe
+        What the knowledge graph is made of: a ``kg_builders`` recipe for the raw folder.
     keep
         Raw files that are kept beside the data set, so that its graph can be built anew.
     """
@@ -51,8 +50,7 @@ class CatalogEntry:
     files: dict[str, str] = field(default_factory=dict)
     item_label: str | None = None
     text: tuple[str, ...] = ()
-    rules: str | None = None
-    external_kind: str = "external"
+    recipe: dict[str, Any] | None = None
     keep: tuple[str, ...] = ()
 
 
@@ -76,8 +74,13 @@ _ML_100K = CatalogEntry(
     },
     item_label="{movie_title} ({release_year})",
     text=("movie_title", "release_year", "class"),
-    rules="ml-100k",
-    external_kind="freebase",
+    recipe={
+        "source": {"kind": "recbole", "path": "ml-100k.item"},
+        "rules": "ml-100k",
+        "external": [
+            {"kind": "recbole", "triples": "ml-100k.kg", "links": "ml-100k.link", "entity": "freebase"}
+        ],
+    },
     keep=("ml-100k.item", "ml-100k.kg", "ml-100k.link"),
 )
 

@@ -12,17 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
+import yaml
 
 from kdiffe_dgl.data.catalog import CatalogEntry, catalog_entry
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.data.knowledge import KnowledgeSources, with_knowledge
+from kdiffe_dgl.data.knowledge import with_knowledge
 from kdiffe_dgl.data.readers.assemble import ImportOptions, source_files
 from kdiffe_dgl.data.readers.recbole import read_recbole
 from kdiffe_dgl.data.storage import require_free, sha256_file
 from kdiffe_dgl.data.text import text_features
 from kdiffe_dgl.errors import InputError
-from kg_builders.rules import load_rules
-from kg_builders.sources.recbole import read_recbole_items, read_recbole_kg
+from kg_builders.recipe import parse_recipe
+from kg_builders.sources.recbole import read_recbole_items
 from kg_builders.sources.records import ItemRecords
 
 __all__ = ["build", "cache_folder", "fetch", "fetch_files"]
@@ -46,7 +47,7 @@ def fetch(
     name
         Name in the catalogue.
     out
-        Folder to make; the raw metadata and triples are kept in its ``raw/``.
+        Folder to make; the raw metadata, the triples and the graph's recipe are kept in its ``raw/``.
     options
         Threshold and split; by default every rating counts, and 8:1:1 of each user's are drawn with
         seed 0.
@@ -102,10 +103,8 @@ def build(
         dataset = dataset.replace(features={"text": text_features(texts.to_series().to_list())})
         facts["features"] = {"text": f"TF-IDF and truncated SVD of {', '.join(entry.text)}"}
     dataset = dataset.replace(provenance=facts)
-    if with_kg and entry.rules is not None:
-        external = read_recbole_kg(folder / f"{entry.name}.kg", folder / f"{entry.name}.link")
-        sources = KnowledgeSources(records, load_rules(entry.rules), external, entry.external_kind)
-        dataset = with_knowledge(dataset, sources)
+    if with_kg and entry.recipe is not None:
+        dataset = with_knowledge(dataset, parse_recipe(entry.recipe, f"recipe of {entry.name}"), folder)
     return dataset
 
 
@@ -122,6 +121,9 @@ def _keep_raw(entry: CatalogEntry, folder: Path) -> Callable[[Path], None]:
         (target / "raw").mkdir()
         for name in entry.keep:
             shutil.copy(folder / name, target / "raw" / name)
+        if entry.recipe is not None:
+            recipe = yaml.safe_dump(entry.recipe, sort_keys=False)
+            (target / "raw" / "recipe.yaml").write_text(recipe, encoding="utf-8")
 
     return copy
 

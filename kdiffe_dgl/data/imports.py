@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.data.knowledge import KnowledgeSources, with_knowledge
+from kdiffe_dgl.data.knowledge import KnowledgeOptions, with_knowledge
 from kdiffe_dgl.data.readers.assemble import ImportOptions, read_labels
 from kdiffe_dgl.data.readers.diffmm import read_diffmm
 from kdiffe_dgl.data.readers.mmrec import read_mmrec
 from kdiffe_dgl.data.readers.recbole import atomic_files, read_recbole
 from kdiffe_dgl.data.readers.tabular import read_tabular
 from kdiffe_dgl.errors import InputError
-from kg_builders.modality import ModalitySettings
-from kg_builders.rules import load_rules
-from kg_builders.sources.lastfm import read_lastfm
-from kg_builders.sources.recbole import read_recbole_items, read_recbole_kg
-from kg_builders.sources.records import ItemRecords
-from kg_builders.sources.tabular import read_tabular as read_item_table
-from kg_builders.sources.triples import ExternalTriples, read_item_links, read_triples
 
-__all__ = ["FORMATS", "METADATA_FORMATS", "KnowledgeOptions", "TableOptions", "import_dataset"]
+__all__ = ["FORMATS", "METADATA_FORMATS", "TableOptions", "import_dataset"]
 
 FORMATS = ("recbole", "mmrec", "diffmm", "table")
 METADATA_FORMATS = ("recbole", "lastfm", "table")
@@ -40,33 +33,6 @@ class TableOptions:
     time_unit: str = "s"
     delimiter: str | None = None
     columns: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class KnowledgeOptions:
-    """Where the knowledge graph comes from.
-
-    Parameters
-    ----------
-    rules
-        Preset or YAML file of rules for the metadata.
-    metadata, metadata_format, metadata_id
-        Item metadata: file or folder, its layout (one of ``METADATA_FORMATS``), and the id field of a
-        table. RecBole's own ``.item`` needs none of them.
-    triples, links
-        A given graph and its item-id map; both or neither. Files that end in ``.kg`` and ``.link`` are
-        RecBole's, others are tab-separated without a header.
-    modalities
-        How to make nearest-neighbour and cluster relations of the features; None: not.
-    """
-
-    rules: str | None = None
-    metadata: Path | None = None
-    metadata_format: str | None = None
-    metadata_id: str = "id"
-    triples: Path | None = None
-    links: Path | None = None
-    modalities: ModalitySettings | None = None
 
 
 def import_dataset(
@@ -110,7 +76,6 @@ def import_dataset(
     knowledge = knowledge or KnowledgeOptions()
     labels = None if item_labels is None else read_labels(item_labels)
     found = None if features is None else {key: _located(path, source) for key, path in features.items()}
-    sources = _sources(source, layout, knowledge)
     if layout == "diffmm":
         dataset = read_diffmm(source, name=name, features=found, labels=labels, options=options)
     elif layout == "mmrec":
@@ -146,48 +111,11 @@ def import_dataset(
         )
     else:
         raise InputError(f"layout {layout!r} is unknown; expected {', '.join(FORMATS)}")
-    return with_knowledge(dataset, sources)
+    if layout == "recbole" and knowledge.rules is not None and knowledge.metadata is None:
+        knowledge = replace(knowledge, metadata=atomic_files(source).get("item"), metadata_format="recbole")
+    resolved = knowledge.resolve(dataset)
+    return dataset if resolved is None else with_knowledge(dataset, *resolved)
 
 
 def _located(path: Path, source: Path) -> Path:
     return path if path.exists() or not (source / path).exists() else source / path
-
-
-def _sources(source: Path, layout: str, options: KnowledgeOptions) -> KnowledgeSources:
-    records = None
-    if options.rules is not None:
-        records = _records(source, layout, options)
-    elif options.metadata is not None:
-        raise InputError(f"{options.metadata}: metadata without rules; expected rules as well (--kg-rules)")
-    if (options.triples is None) != (options.links is None):
-        raise InputError(
-            "a given graph needs both its triples and its item-id map (--kg-triples and --kg-links)"
-        )
-    return KnowledgeSources(
-        records,
-        None if options.rules is None else load_rules(options.rules),
-        _external(options.triples, options.links),
-        modalities=options.modalities,
-    )
-
-
-def _records(source: Path, layout: str, options: KnowledgeOptions) -> ItemRecords:
-    kind = options.metadata_format or ("recbole" if layout == "recbole" else "table")
-    path = options.metadata
-    if path is None and layout == "recbole":
-        path = atomic_files(source).get("item")
-    if path is None:
-        raise InputError(f"{source}: rules need item metadata to work on (--metadata)")
-    if kind == "recbole":
-        return read_recbole_items(path)
-    if kind == "lastfm":
-        return read_lastfm(path)
-    return read_item_table(path, options.metadata_id)
-
-
-def _external(triples: Path | None, links: Path | None) -> ExternalTriples | None:
-    if triples is None or links is None:
-        return None
-    if triples.suffix == ".kg":
-        return read_recbole_kg(triples, links)
-    return ExternalTriples(read_triples(triples), read_item_links(links), triples.name, links.name)

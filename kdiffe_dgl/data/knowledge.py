@@ -1,86 +1,109 @@
-"""The knowledge graph of a data set: metadata by rules, a given graph, and relations of the features."""
+"""The knowledge graph of a data set: a ``kg_builders`` recipe, built for the items at hand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
-from kg_builders.extract import extract
-from kg_builders.link import link_external
-from kg_builders.modality import ModalitySettings, modality_graph
-from kg_builders.rules import Rules
-from kg_builders.schema import KnowledgeGraph
-from kg_builders.sources.records import ItemRecords
-from kg_builders.sources.triples import ExternalTriples
+from kg_builders.build import build
+from kg_builders.recipe import Recipe, load_recipe, parse_recipe
 
-__all__ = ["KnowledgeSources", "with_knowledge"]
+__all__ = ["KnowledgeOptions", "with_knowledge"]
 
 
 @dataclass(frozen=True)
-class KnowledgeSources:
-    """What a knowledge graph is made of; the parts are joined.
+class KnowledgeOptions:
+    """Where a knowledge graph comes from, without a recipe file for the common cases.
 
     Parameters
     ----------
-    records, rules
-        Item metadata and the rules that make triples of them; both or neither.
-    external
-        A given graph with its item-id map.
-    external_kind
-        Kind of its entities that are no items.
+    recipe
+        A recipe file; then nothing else is given. Its paths are relative to its folder.
+    rules
+        Preset or YAML file of rules for the metadata.
+    metadata, metadata_format, metadata_id
+        Item metadata: file or folder, its layout (``"recbole"``, ``"lastfm"`` or ``"table"``), and the
+        id field of a table.
+    triples, links
+        A given graph and its item-id map; both or neither. A file that ends in ``.kg`` is RecBole's and
+        so is its map; others are tab-separated without a header.
     modalities
-        How to make nearest-neighbour and cluster relations of each modality's features; None: not.
+        Settings of nearest-neighbour and cluster relations, for every modality; None: no such relations.
+    prune
+        Settings of pruning; None: the defaults.
     """
 
-    records: ItemRecords | None = None
-    rules: Rules | None = None
-    external: ExternalTriples | None = None
-    external_kind: str = "external"
-    modalities: ModalitySettings | None = None
+    recipe: Path | None = None
+    rules: str | None = None
+    metadata: Path | None = None
+    metadata_format: str | None = None
+    metadata_id: str = "id"
+    triples: Path | None = None
+    links: Path | None = None
+    modalities: dict[str, Any] | None = None
+    prune: dict[str, Any] | None = None
+
+    def resolve(self, dataset: RecDataset) -> tuple[Recipe, Path] | None:
+        """Return the recipe and the folder of its paths, or None where no graph is asked for.
+
+        Raises
+        ------
+        InputError
+            If options contradict each other or one needs another.
+        """
+        parts = (self.rules, self.metadata, self.triples, self.links, self.modalities)
+        if self.recipe is not None:
+            if any(part is not None for part in (*parts, self.prune)):
+                raise InputError(
+                    f"{self.recipe}: a recipe says everything; expected no other option of the graph"
+                )
+            return load_recipe(self.recipe), self.recipe.parent
+        if all(part is None for part in parts):
+            return None
+        if (self.rules is None) != (self.metadata is None):
+            raise InputError(
+                "a graph of metadata needs both rules and the metadata (--kg-rules and --metadata)"
+            )
+        if (self.triples is None) != (self.links is None):
+            raise InputError("a given graph needs its triples and its id map (--kg-triples and --kg-links)")
+        if self.modalities is not None and not dataset.features:
+            raise InputError(f"data set {dataset.name}: no features to relate items by; expected a modality")
+        data: dict[str, Any] = {"prune": self.prune or {}}
+        if self.metadata is not None:
+            data["source"] = {"kind": self.metadata_format or "table", "path": str(self.metadata)}
+            if data["source"]["kind"] == "table":
+                data["source"]["id"] = self.metadata_id
+            data["rules"] = self.rules
+        if self.triples is not None:
+            kind = "recbole" if self.triples.suffix == ".kg" else "triples"
+            data["external"] = [{"kind": kind, "triples": str(self.triples), "links": str(self.links)}]
+        if self.modalities is not None:
+            data["features"] = dict.fromkeys(dataset.features, self.modalities)
+        return parse_recipe(data, "knowledge graph options"), Path()
 
 
-def with_knowledge(dataset: RecDataset, sources: KnowledgeSources) -> RecDataset:
-    """Return the data set with the graph of its sources, entity ``i`` being item ``i``.
+def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecDataset:
+    """Return the data set with the graph of a recipe, entity ``i`` being item ``i``.
 
-    What each source gave is told in the provenance under ``knowledge``. Without a source the data set
-    is returned as it is.
+    The recipe, and what each of its parts gave and lost, is told in the provenance under
+    ``knowledge``.
+
+    Parameters
+    ----------
+    recipe
+        What to build from; features that it names and gives no file for are those of the data set.
+    folder
+        Where its relative paths begin.
 
     Raises
     ------
     InputError
-        If a rule or a source doesn't fit the items, or there are no features to relate items by.
+        If what the recipe names can't be read or doesn't fit the items.
     """
-    items = dataset.items.select("id", "label")
-    graphs: list[KnowledgeGraph] = []
-    facts: dict[str, Any] = {}
-    if sources.records is not None and sources.rules is not None:
-        extraction = extract(sources.records.select_items(items["id"]), sources.rules)
-        graphs.append(extraction.kg)
-        facts["rules"] = {
-            "rules": sources.rules.model_dump(mode="json", exclude_defaults=True),
-            "triples": extraction.kg.n_triples,
-        }
-    if sources.external is not None:
-        linked, report = link_external(sources.external, items, sources.external_kind)
-        graphs.append(linked)
-        facts["external"] = report.to_dict()
-    if sources.modalities is not None:
-        if not dataset.features:
-            raise InputError(
-                f"data set {dataset.name}: no features to make relations of; expected at least one modality"
-            )
-        near, reports = modality_graph(
-            dataset.features, items["id"].to_list(), sources.modalities, items["label"].to_list()
-        )
-        graphs.append(near)
-        facts["modalities"] = {
-            "settings": sources.modalities.model_dump(mode="json"),
-            **{modality: report.to_dict() for modality, report in reports.items()},
-        }
-    if not graphs:
-        return dataset
-    # The labels of the data set win over those that a source has for the items.
-    joined = graphs[0].align_items(items).union(*graphs[1:]).align_items(items)
-    return dataset.replace(kg=joined, provenance=dict(dataset.provenance) | {"knowledge": facts})
+    kg, report = build(recipe, folder, dataset.items.select("id", "label"), dataset.features)
+    facts = report.to_dict() | {"recipe": recipe.model_dump(mode="json", exclude_defaults=True)}
+    del facts["graph"]
+    return dataset.replace(kg=kg, provenance=dict(dataset.provenance) | {"knowledge": facts})

@@ -10,6 +10,7 @@ import pytest
 
 from kdiffe_dgl.data import RecDataset, fetch
 from kdiffe_dgl.data.catalog import CATALOG, catalog_entry
+from kdiffe_dgl.data.knowledge import KnowledgeOptions, with_knowledge
 from kdiffe_dgl.errors import InputError
 
 
@@ -80,9 +81,16 @@ def test_a_checked_wheel_is_cached_and_its_raw_files_are_kept(offline, monkeypat
     assert again.items["label"].to_list() == ["Blue Moon (1990)", "Blue Sun (1995)"]
     assert ("1", "by", "m.9") in set(again.kg.to_named().select("head_id", "relation", "tail_id").rows())
     raw = offline / "again" / "raw"
-    assert {path.name: path.read_text() for path in raw.iterdir()} == {
-        f"ml-100k.{end}": _FILES[end] for end in ("item", "kg", "link")
-    }
+    kept = {path.name: path.read_text() for path in raw.iterdir()}
+    recipe = kept.pop("recipe.yaml")
+    assert kept == {f"ml-100k.{end}": _FILES[end] for end in ("item", "kg", "link")}
+    # The graph can be built anew from what is kept.
+    (raw / "recipe.yaml").write_text(recipe.replace("entity: freebase", "entity: thing"))
+    options = KnowledgeOptions(recipe=raw / "recipe.yaml")
+    rebuilt = with_knowledge(again, *options.resolve(again))
+    names = ("head_id", "relation", "tail_id", "source")
+    assert set(rebuilt.kg.to_named().select(names).rows()) == set(again.kg.to_named().select(names).rows())
+    assert "thing" in set(rebuilt.kg.entities["kind"])
     # A cached file that has changed is not used.
     (offline / "cache" / name).write_bytes(b"x")
     with pytest.raises(InputError, match="can't download"):
@@ -113,6 +121,10 @@ def test_ml_100k(tmp_path):
     assert loaded.features["text"].shape == (1682, 64)
     named = loaded.kg.to_named()
     assert {"genre", "release_year", "release_decade", "title_word"} <= set(named["relation"])
-    assert named["source"].str.starts_with("ml-100k.kg:").sum() == 91_631
+    knowledge = loaded.provenance["knowledge"]
+    assert knowledge["links"][0]["triples"] == 91_631
+    assert knowledge["links"][0]["linked"] == 1_598
+    # Nine relations are the reverse of others, which say the same.
+    assert named["source"].str.starts_with("ml-100k.kg:").sum() == 72_540
     assert loaded.provenance["package_sha256"] == entry.sha256
     assert "GroupLens" in loaded.provenance["terms"]

@@ -52,7 +52,8 @@ def assemble(
     users: pl.DataFrame | None = None,
     items: pl.DataFrame | None = None,
     features: Mapping[str, Path] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    reader: str,
+    files: Sequence[Path] = (),
 ) -> RecDataset:
     """Turn the rows of a reader into a data set.
 
@@ -73,8 +74,8 @@ def assemble(
         without interactions. Those met only in ``raw`` follow. None: those in ``raw``, sorted.
     features
         Modality -> ``.npy`` file with one row for each item, in the order of ``items``.
-    provenance
-        Facts that the reader adds.
+    reader, files
+        Name of the reader and the files that it read, for provenance.
 
     Raises
     ------
@@ -98,16 +99,18 @@ def assemble(
     interactions = split_interactions(
         numbered_rows.select("user", "item", *optional), strategy, options.seed, options.ratios
     )
+    paths = features or {}
+    matrices: Mapping[str, np.ndarray] = load_modalities(paths, len(item_table))
     facts = {
-        **(provenance or {}),
+        "reader": reader,
+        "files": source_files(*files, *paths.values()),
         "rows_read": n_rows,
         "min_rating": options.min_rating,
         "rows_below_min_rating": below,
         "duplicates_merged": merged,
         "split": split_facts(strategy, options.seed, options.ratios),
-        "features": {modality: path.name for modality, path in (features or {}).items()},
+        "features": {modality: path.name for modality, path in paths.items()},
     }
-    matrices: Mapping[str, np.ndarray] = load_modalities(features or {}, len(item_table))
     return RecDataset(name, user_table, item_table, interactions, None, matrices, facts)
 
 

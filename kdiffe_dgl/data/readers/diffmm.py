@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble, numbered, source_files
+from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble, numbered
 from kdiffe_dgl.data.readers.pickles import load_sparse_pickle
 from kdiffe_dgl.errors import InputError
 
@@ -86,5 +86,6 @@ def read_diffmm(
         users=numbered(shape[0]),
         items=numbered(shape[1], labels),
         features=features,
-        provenance={"reader": "diffmm", "files": source_files(*paths, *features.values())},
+        reader="diffmm",
+        files=paths,
     )

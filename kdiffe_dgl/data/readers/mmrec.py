@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from kdiffe_dgl.data.dataset import SPLITS, RecDataset
-from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble, numbered, source_files
+from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble, numbered
 from kdiffe_dgl.data.readers.delimited import Table, read_table
 from kdiffe_dgl.errors import InputError
 
@@ -87,7 +87,11 @@ def read_mmrec(
         users=numbered(_count(user), ids=originals[USER]),
         items=numbered(_count(item), labels, originals[ITEM]),
         features=features,
-        provenance={"reader": "mmrec", "files": source_files(path, *files, *features.values())},
+        reader="mmrec",
+        files=(
+            path,
+            *files,
+        ),
     )
 
 

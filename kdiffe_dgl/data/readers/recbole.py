@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble, source_files
+from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble
 from kdiffe_dgl.data.readers.delimited import Table
 from kdiffe_dgl.errors import InputError
 from kg_builders.sources.recbole import read_atomic
@@ -105,7 +105,8 @@ def read_recbole(
         source=str(files["inter"]),
         items=items,
         features=features,
-        provenance={"reader": "recbole", "files": source_files(*files.values(), *(features or {}).values())},
+        reader="recbole",
+        files=tuple(files.values()),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from kdiffe_dgl.data.dataset import SPLITS, RecDataset
-from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble, source_files
+from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble
 from kdiffe_dgl.data.readers.delimited import Table, read_table, require_file
 from kdiffe_dgl.errors import InputError
 
@@ -86,7 +86,8 @@ def read_tabular(
         source=str(path),
         items=labels,
         features=features,
-        provenance={"reader": "table", "files": source_files(path, *(features or {}).values())},
+        reader="table",
+        files=(path,),
     )
 
 
