@@ -1,0 +1,71 @@
+"""The k-core of a graph and its components, on arrays of edge ends."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components, dijkstra
+
+__all__ = ["component_labels", "hops_from", "k_core_mask", "simple_adjacency"]
+
+
+def simple_adjacency(heads: NDArray[np.int64], tails: NDArray[np.int64], count: int) -> sparse.csr_matrix:
+    """Return the adjacency [count, count] in which each pair of neighbours has a 1, whatever joins them.
+
+    Direction, repeated edges and loops are left out, so that a row sum is a number of neighbours.
+    """
+    ends = np.concatenate([heads, tails]), np.concatenate([tails, heads])
+    apart = ends[0] != ends[1]
+    adjacency = sparse.csr_matrix(
+        (np.ones(int(apart.sum()), dtype=np.int64), (ends[0][apart], ends[1][apart])), shape=(count, count)
+    )
+    adjacency.data[:] = 1
+    return adjacency
+
+
+def k_core_mask(
+    adjacency: sparse.csr_matrix, k: int, protected: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Return which nodes stay when nodes with fewer than ``k`` neighbours are taken away again and again.
+
+    Each round touches only the neighbours of the nodes that it takes, so all rounds together cost no more
+    than the number of edges.
+
+    Parameters
+    ----------
+    adjacency
+        From ``simple_adjacency``.
+    k
+        Neighbours that a node needs among those that stay.
+    protected
+        [nodes], nodes that always stay; none by default.
+    """
+    count = adjacency.shape[0]
+    starts, neighbours = adjacency.indptr.astype(np.int64), adjacency.indices.astype(np.int64)
+    degree = np.diff(starts)
+    removable = np.ones(count, dtype=bool) if protected is None else ~protected
+    stays = np.ones(count, dtype=bool)
+    leaving = np.flatnonzero(removable & (degree < k))
+    while len(leaving):
+        stays[leaving] = False
+        lengths = starts[leaving + 1] - starts[leaving]
+        # All neighbours of the leaving nodes: their stretches of ``neighbours``, one after another.
+        offsets = np.repeat(starts[leaving] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        touched, losses = np.unique(neighbours[offsets + np.arange(lengths.sum())], return_counts=True)
+        degree[touched] -= losses
+        leaving = touched[stays[touched] & removable[touched] & (degree[touched] < k)]
+    return stays
+
+
+def component_labels(adjacency: sparse.csr_matrix) -> NDArray[np.int64]:
+    """Return the number of the connected component of each node."""
+    return connected_components(adjacency, directed=False)[1].astype(np.int64)
+
+
+def hops_from(adjacency: sparse.csr_matrix, sources: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the number of edges from each node to the nearest source, infinite where there is no path."""
+    starts = np.flatnonzero(sources)
+    if not len(starts):
+        return np.full(adjacency.shape[0], np.inf)
+    return dijkstra(adjacency, directed=False, indices=starts, unweighted=True, min_only=True)

@@ -1,0 +1,126 @@
+"""A recipe: in one YAML file, what a knowledge graph is made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from kg_builders.config import StrictModel, load_yaml, parse_settings
+from kg_builders.modality import ModalitySettings
+from kg_builders.prune import PruneSettings
+from kg_builders.rules import Rules
+
+__all__ = [
+    "ExternalSettings",
+    "FeatureSettings",
+    "LastfmSource",
+    "Recipe",
+    "RecbolePair",
+    "RecboleSource",
+    "TableSource",
+    "TriplesPair",
+    "load_recipe",
+    "parse_recipe",
+]
+
+
+class RecboleSource(StrictModel):
+    """Items of a RecBole ``.item`` file."""
+
+    kind: Literal["recbole"]
+    path: str
+    id: str = "item_id"
+    """Column of the item ids."""
+    label: str | None = None
+    """Column that names an item."""
+
+
+class LastfmSource(StrictModel):
+    """Artists of Last.fm 2K with their tags."""
+
+    kind: Literal["lastfm"]
+    path: str = "."
+    """Folder of the files."""
+    artists: str = "artists.dat"
+    tags: str | None = "lfm2k_text.tsv"
+
+
+class TableSource(StrictModel):
+    """Items of a CSV, TSV, JSON lines or Parquet table."""
+
+    kind: Literal["table"]
+    path: str
+    id: str = "id"
+    """Field of the item ids."""
+    label: str | None = None
+    """Field that names an item."""
+    lists: dict[str, str] = Field(default_factory=dict)
+    """Field to the delimiter of the values in it."""
+    numbers: tuple[str, ...] = ()
+    """Fields of a CSV or TSV file that hold numbers."""
+    delimiter: str | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+    """By default, by the file's ending."""
+
+
+class RecbolePair(StrictModel):
+    """A given graph as RecBole ``.kg`` and ``.link`` files."""
+
+    kind: Literal["recbole"]
+    triples: str
+    links: str
+    entity: str = "external"
+    """Kind of its entities that are no items."""
+
+
+class TriplesPair(StrictModel):
+    """A given graph as a file of triples and a file of item id and entity id."""
+
+    kind: Literal["triples"]
+    triples: str
+    links: str
+    entity: str = "external"
+    """Kind of its entities that are no items."""
+    delimiter: str = Field(default="\t", min_length=1)
+
+
+class FeatureSettings(ModalitySettings):
+    """A modality: how it becomes relations and, if it isn't given otherwise, its ``.npy`` file."""
+
+    path: str | None = None
+
+
+Source = Annotated[RecboleSource | LastfmSource | TableSource, Field(discriminator="kind")]
+ExternalSettings = Annotated[RecbolePair | TriplesPair, Field(discriminator="kind")]
+
+
+class Recipe(StrictModel):
+    """What a knowledge graph is made from; paths are relative to the recipe's folder."""
+
+    source: Source | None = None
+    """Item records."""
+    rules: str | Rules | None = None
+    """Rules for them: the name of a preset, a file, or the rules themselves."""
+    external: tuple[ExternalSettings, ...] = ()
+    """Given graphs to join."""
+    features: dict[str, FeatureSettings] = Field(default_factory=dict)
+    """Modality to what becomes of it."""
+    prune: PruneSettings = PruneSettings()
+    """What to take away at the end."""
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _accept_a_list(cls, value: Any) -> Any:
+        return {"rules": value} if isinstance(value, list) else value
+
+
+def parse_recipe(data: Any, where: str = "recipe") -> Recipe:
+    """Validate a recipe given as plain Python values; ``where`` names it in messages."""
+    return parse_settings(Recipe, data, where)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Load a recipe from a YAML file."""
+    return parse_recipe(load_yaml(path), str(path))
