@@ -121,25 +121,29 @@ def build(
     folder = Path(folder)
     graphs: list[KnowledgeGraph] = []
     extraction: ExtractionReport | None = None
+    known: pl.DataFrame | None = None
     if chosen.source is None and items is None:
         raise InputError("recipe: no source and no items; expected a source of item records")
     if chosen.source is None and chosen.rules is not None:
         raise InputError("recipe: has rules but no source; expected a source of item records")
     if chosen.source is not None:
         records = read_source(chosen, folder)
-        if items is not None:
+        rules = None if chosen.rules is None else _rules(chosen.rules, folder)
+        known = records.labels(None if rules is None else rules.label)
+        if items is None:
+            items = known
+        else:
+            _catalogue(items)
             records = records.select_items(items["id"].cast(pl.Utf8).to_list())
-        if chosen.rules is not None:
-            extracted = extract(records, _rules(chosen.rules, folder), engine)
+            items = _with_labels(items, known)
+        if rules is not None:
+            extracted = extract(records, rules, engine)
             graphs.append(extracted.kg)
             extraction = extracted.report
-        if items is None:
-            label = None if chosen.rules is None else _rules(chosen.rules, folder).label
-            items = records.labels(label)
     catalogue = _catalogue(items)
     links: list[LinkReport] = []
     for given in chosen.external:
-        graph, link = link_external(_read_external(given, folder), catalogue, given.entity)
+        graph, link = link_external(_read_external(given, folder), catalogue, given.entity, known)
         if extraction is not None:
             link = replace(link, agreement=link_agreement(graphs[0], graph))
         graphs.append(graph)
@@ -202,6 +206,14 @@ def _catalogue(items: pl.DataFrame | None) -> pl.DataFrame:
     if items is None or not {"id", "label"} <= set(items.columns):
         raise InputError("items: expected a table with columns id and label")
     return items.select(pl.col("id").cast(pl.Utf8), pl.col("label").cast(pl.Utf8))
+
+
+def _with_labels(items: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Name the items that have no label as the records do."""
+    named = _catalogue(items).join(
+        known.rename({"label": "known"}), on="id", how="left", maintain_order="left"
+    )
+    return named.select("id", pl.coalesce("label", "known").alias("label"))
 
 
 def _rules(rules: str | Rules, folder: Path) -> Rules:

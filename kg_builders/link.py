@@ -85,7 +85,10 @@ class LinkReport:
 
 
 def link_external(
-    external: ExternalTriples, items: pl.DataFrame, kind: str = "external"
+    external: ExternalTriples,
+    items: pl.DataFrame,
+    kind: str = "external",
+    others: pl.DataFrame | None = None,
 ) -> tuple[KnowledgeGraph, LinkReport]:
     """Make a graph of given triples in which linked entities are the catalogue's items.
 
@@ -98,6 +101,9 @@ def link_external(
     kind
         Kind of the entities that are no items, such as ``freebase``; an id of theirs that equals an item's
         id is another thing all the same.
+    others
+        Columns ``id`` and ``label``: names of items besides the catalogue's, by which the entities that
+        are linked to them are called.
 
     Returns
     -------
@@ -138,7 +144,7 @@ def link_external(
     )
     loop = (pl.col("head_kind") == pl.col("tail_kind")) & (pl.col("head_id") == pl.col("tail_id"))
     straight = named.filter(~loop).select(list(NAMED_SCHEMA))
-    kg = KnowledgeGraph.from_named(straight, catalogue)
+    kg = KnowledgeGraph.from_named(straight, catalogue, entities=_names(external, others, kind))
     used = pl.concat([triples["head"], triples["tail"].alias("head")]).unique()
     active = links.filter(pl.col("entity").is_in(used.implode()))
     unlinked = catalogue.join(active, left_on="id", right_on="item", how="anti", maintain_order="left")
@@ -163,6 +169,15 @@ def _resolve(triples: pl.DataFrame, links: pl.DataFrame, end: str) -> pl.DataFra
     return triples.join(
         links.select(pl.col("entity").alias(end), pl.col("item").alias(f"{end}_item")), on=end, how="left"
     )
+
+
+def _names(external: ExternalTriples, others: pl.DataFrame | None, kind: str) -> pl.DataFrame | None:
+    """Return the names of entities that are linked to named items."""
+    if others is None:
+        return None
+    named = others.select(pl.col("id").cast(pl.Utf8).alias("item"), pl.col("label").cast(pl.Utf8))
+    linked = external.links.join(named, on="item", maintain_order="left").unique("entity", keep="first")
+    return linked.select(pl.lit(kind).alias("kind"), pl.col("entity").alias("id"), "label")
 
 
 def _kind_of(end: str, kind: str) -> pl.Expr:

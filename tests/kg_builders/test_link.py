@@ -53,6 +53,14 @@ def test_an_entity_of_two_items_gives_its_triples_to_both() -> None:
     assert (report.shared_entities, report.loops) == (1, 2)
 
 
+def test_entities_of_named_items_outside_the_catalogue_get_their_names() -> None:
+    others = pl.DataFrame({"id": ["77", "1"], "label": ["Seventy", "Uno"]})
+    external = given([("e8", "by", "x"), ("e1", "by", "x")], [("77", "e8"), ("1", "e1")])
+    kg, _ = link_external(external, ITEMS, "freebase", others)
+    labels = dict(kg.entities.select("id", "label").rows())
+    assert (labels["e8"], labels["1"], labels["x"]) == ("Seventy", "One", "x")
+
+
 def test_union_with_an_extracted_graph_joins_the_items() -> None:
     row = (ITEM, "1", "genre", "genre", "drama", "Drama", "items.csv:genre:list")
     own = KnowledgeGraph.from_named(pl.DataFrame([row], schema=NAMED_SCHEMA, orient="row"), ITEMS)
