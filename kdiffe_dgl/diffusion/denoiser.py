@@ -120,7 +120,7 @@ class FactorisedDenoiser(nn.Module):
         return shift + context.mean(dim=1, keepdim=True) * self.input.sum(dim=0)
 
     def decode(self, activation: Tensor) -> Tensor:
-        """Return the whole rows x̂_0 ``[batch, width]`` for activations ``[batch, hidden]``; for blocks of rows."""
+        """Return whole rows x̂_0 ``[batch, width]`` of activations ``[batch, hidden]``; for blocks of rows."""
         return activation @ self.output.t() + self.output_bias
 
     def decode_at(self, activation: Tensor, rows: Tensor, columns: Tensor, block: int = 1 << 18) -> Tensor:

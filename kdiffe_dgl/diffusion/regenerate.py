@@ -47,7 +47,7 @@ def keep_top(rows: Tensor, columns: Tensor, scores: Tensor, top: int, share: flo
 
 
 def pair_keys(first: Tensor, second: Tensor, n_nodes: int) -> Tensor:
-    """Return one key for each unordered pair of nodes, int64 ``[pairs]``: an edge and its inverse share it."""
+    """Return a key for each unordered pair of nodes, int64 ``[pairs]``: an edge and its inverse share it."""
     if n_nodes > math.isqrt(torch.iinfo(torch.int64).max):
         raise ValueError("too many nodes for 64-bit pair keys")
     return torch.minimum(first, second) * n_nodes + torch.maximum(first, second)

@@ -11,7 +11,7 @@ __all__ = ["LinearVarianceSchedule"]
 
 
 class LinearVarianceSchedule:
-    r"""Forward process :math:`q(x_t|x_0) = N(\sqrt{\bar\alpha_t} x_0, (1-\bar\alpha_t) I)`, timesteps 0 to T-1.
+    r"""Forward process :math:`q(x_t|x_0) = N(\sqrt{\bar\alpha_t} x_0, (1-\bar\alpha_t) I)`, t from 0 to T-1.
 
     The total variance :math:`1-\bar\alpha_t` grows linearly from ``scale * minimum`` to
     ``scale * maximum``; the first step is fixed at :math:`\beta_0 = 10^{-4}`. (KDiffE, guided
@@ -27,11 +27,11 @@ class LinearVarianceSchedule:
     Attributes
     ----------
     beta, alpha_bar
-        Per-step variance :math:`\beta_t` and :math:`\bar\alpha_t = \prod_{s \le t} (1-\beta_s)`, float64 ``[T]``.
+        Variance of a step, and :math:`\bar\alpha_t = \prod_{s \le t} (1-\beta_s)`; float64 ``[T]``.
     alpha_bar_previous
         :math:`\bar\alpha_{t-1}`, with :math:`\bar\alpha_{-1} = 1`.
     posterior_x0, posterior_xt
-        Coefficients k1 and k2 of the posterior mean :math:`E[x_{t-1}|x_t, \hat x_0] = k_1 \hat x_0 + k_2 x_t`.
+        Coefficients of the posterior mean :math:`E[x_{t-1}|x_t, \hat x_0] = k_1 \hat x_0 + k_2 x_t`.
 
     Raises
     ------
@@ -51,15 +51,15 @@ class LinearVarianceSchedule:
             raise InputError(f"diffusion: steps is {steps}; expected at least 1")
         if not 0 < scale * minimum <= scale * maximum < 1:
             raise InputError(
-                f"diffusion: noise from {scale * minimum:g} to {scale * maximum:g} is not a variance schedule; "
-                "expected 0 < scale * minimum <= scale * maximum < 1"
+                f"diffusion: noise from {scale * minimum:g} to {scale * maximum:g} is not a variance "
+                "schedule; expected 0 < scale * minimum <= scale * maximum < 1"
             )
         self.steps = steps
         variance = torch.linspace(scale * minimum, scale * maximum, steps, dtype=torch.float64)
         target = 1 - variance
         beta = torch.empty(steps, dtype=torch.float64)
         beta[0] = first
-        # From the linear targets, not from the cumulative product: the fixed first step shifts all later ones.
+        # From the linear targets, not the cumulative product: the fixed first step shifts all later ones.
         beta[1:] = (1 - target[1:] / target[:-1]).clamp(max=0.999)
         self.beta = beta
         self.alpha_bar = torch.cumprod(1 - beta, dim=0)
@@ -69,13 +69,16 @@ class LinearVarianceSchedule:
         self.posterior_xt = (1 - self.alpha_bar_previous) * (1 - beta).sqrt() / remaining
 
     def signal_and_noise(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}` as float32 columns ``[batch, 1]``."""
+        r"""Return :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, float32 ``[batch, 1]``."""
         alpha_bar = self.alpha_bar[timesteps.cpu()].unsqueeze(1)
         device = timesteps.device
         return alpha_bar.sqrt().float().to(device), (1 - alpha_bar).sqrt().float().to(device)
 
     def loss_weight(self, timesteps: Tensor) -> Tensor:
-        r"""Return :math:`SNR(t-1) - SNR(t)`, and 1 at t = 0, as float32 ``[batch]``; :math:`SNR = \bar\alpha/(1-\bar\alpha)`."""
+        r"""Return :math:`SNR(t-1) - SNR(t)`, and 1 at t = 0, float32 ``[batch]``.
+
+        The signal-to-noise ratio is :math:`SNR = \bar\alpha / (1-\bar\alpha)`.
+        """
         snr = self.alpha_bar / (1 - self.alpha_bar)
         weight = torch.ones_like(snr)
         weight[1:] = snr[:-1] - snr[1:]

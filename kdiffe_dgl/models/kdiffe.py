@@ -79,6 +79,7 @@ class KDiffE(RecommenderModel):
         self.entity_embedding = xavier_uniform(n_entities, config.dim, generator)
         self.knowledge_encoder: RelationalAttention | None = None
         self.knowledge_diffusion: GraphDiffusion | None = None
+        self.entity_mean: Propagation | None = None
         self.knowledge: dgl.DGLGraph | None = None
         self.regenerated: dgl.DGLGraph | None = None
         if len(self.edges.head) and config.knowledge.layers:
@@ -87,10 +88,12 @@ class KDiffE(RecommenderModel):
             name: torch.tensor(np.asarray(matrix), device=device) for name, matrix in dataset.features.items()
         }
         self.modality_views: ModalityViews | None = None
-        self.modality_diffusions = nn.ModuleDict()
+        self.modality_diffusions: dict[str, GraphDiffusion] = {}
         self.generated: dict[str, Propagation] = {}
         if features:
             self._init_modalities(features, interactions.tocoo(), generator)
+        # Registers their parameters with the module, by position: torch refuses some names.
+        self.modality_denoisers = nn.ModuleList(self.modality_diffusions.values())
         self.to(device)
 
     def _init_knowledge(self, n_entities: int, generator: torch.Generator) -> None:
@@ -167,6 +170,7 @@ class KDiffE(RecommenderModel):
         For an item: the mean of the embeddings of its users. For another entity: the mean context of
         the items it touches; zero where it touches none.
         """
+        assert self.entity_mean is not None
         item_context = self.item_mean(user)
         context = self.entity_mean(item_context)
         context[: self.n_items] = item_context
@@ -224,10 +228,10 @@ class KDiffE(RecommenderModel):
         if self.modality_views is not None:
             projected = self.modality_views.project(generator)
             score_views.append(self._multimodal_view(projected))
-        positive, negative = (
-            sum((view[users] * view[self.n_users + items]).sum(dim=1) for view in score_views)
-            for items in (positives, negatives)
-        )
+        joint = torch.cat(score_views, dim=1)
+        user, items = joint[users], joint[self.n_users :]
+        positive = torch.linalg.vecdot(user, items[positives])
+        negative = torch.linalg.vecdot(user, items[negatives])
         terms = {"bpr": bpr_loss(positive, negative)}
         contrast = config.contrast
         if self.knowledge_encoder is not None and contrast.knowledge_weight:

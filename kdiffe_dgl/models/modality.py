@@ -90,17 +90,18 @@ class ModalityViews(nn.Module):
         self.modalities: Sequence[str] = tuple(features)
         self.layers, self.adjacency_weight, self.residual = layers, adjacency_weight, residual
         self.feature_dropout = feature_dropout
-        self.projections = nn.ModuleDict()
-        for name, matrix in features.items():
-            self.projections[name] = FeatureProjection(matrix.shape[1], dim, projection, generator)
+        # By position: torch refuses some names, such as those with a dot.
+        self.projections = nn.ModuleList(
+            FeatureProjection(matrix.shape[1], dim, projection, generator) for matrix in features.values()
+        )
         self.fusion = nn.Parameter(torch.zeros(len(features)))
         self._features = dict(features)
 
     def project(self, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Return the projected features of each modality, ``[items, dim]``; None: without dropout."""
         return {
-            name: dropout(self.projections[name](self._features[name]), self.feature_dropout, generator)
-            for name in self.modalities
+            name: dropout(projection(self._features[name]), self.feature_dropout, generator)
+            for name, projection in zip(self.modalities, self.projections, strict=True)
         }
 
     def weights(self) -> Tensor:

@@ -38,8 +38,8 @@ class NegativeSampler:
         full = np.flatnonzero(counts >= n_items)
         if len(full):
             raise InputError(
-                f"training interactions: user {int(full[0])} has all {n_items} items, so no negative can be drawn; "
-                "expected at least one item without an interaction"
+                f"training interactions: user {int(full[0])} has all {n_items} items, so no negative can be "
+                "drawn; expected at least one item without an interaction"
             )
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         # Free items before the j-th training item of a user; ascending within the user.
