@@ -1,9 +1,18 @@
 # Two commands for a fresh machine: make quickstart, make test.
 # PYTHON can be set to any interpreter from 3.10 to 3.12; the pinned set is tested on 3.11.
 
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' && { echo $$p; exit; }; done; echo python3)
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
+	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Some pins need Python 3.11; on 3.10, pip chooses.
+PINS = $$($(BIN)/python -c 'import sys; print("--constraint constraints.txt" if sys.version_info >= (3, 11) else "")')
+
+# Threads that spin while they wait make a run many times slower where other programs share the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help quickstart test lint bench clean
 
@@ -14,15 +23,19 @@ help:
 	@echo "make clean       remove the environment"
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) or sys.exit("error: Python %d.%d found; expected 3.10, 3.11 or 3.12 (make PYTHON=/path/to/python ...)" % sys.version_info[:2])'
+	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { \
+		echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1);" \
+			"expected Python 3.10, 3.11 or 3.12 (make PYTHON=/path/to/python ...)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: setup.py constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@echo "installing into $(VENV); the first time takes a few minutes"
+	@$(PIP) $(PINS) --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo "installing the tools of the tests into $(VENV)"
+	@$(PIP) $(PINS) --editable '.[dev]'
 	@touch $@
 
 quickstart: $(VENV)/installed
