@@ -66,9 +66,7 @@ class TrainingProgress:
         loss = sum(record["losses"].values())
         figures = f"{self._monitor} {validation[self._monitor]:.4f}" if validation else "not validated"
         mark = "  best so far" if best else ""
-        self._console.print(
-            f"epoch {record['epoch']:>4}  loss {loss:.4f}  validation {figures}  {record['seconds']:.1f} s{mark}",
-            highlight=False,
-        )
+        line = f"epoch {record['epoch']:>4}  loss {loss:.4f}  validation {figures}"
+        self._console.print(f"{line}  {record['seconds']:.1f} s{mark}", highlight=False)
         if best and validation:
             self._best = f"best {self._monitor} {validation[self._monitor]:.4f} at epoch {record['epoch']}"

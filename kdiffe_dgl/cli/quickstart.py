@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kdiffe_dgl.cli import INTERRUPTED
@@ -56,17 +57,18 @@ def quickstart(
     started = time.monotonic()
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     data, run = output / "data", output / "run"
+    # Settings that are wrong are told before anything is fetched.
+    settings, _ = settings_for(_NAME, None, None, overrides, None)
     console.print(f"[bold]1/4[/bold] {_NAME}: data and knowledge graph")
     if (data / INDEX).exists():
         dataset = RecDataset.load(data)
-        console.print(f"    found in {data}")
+        console.print(f"    found in {data}", markup=False)
     else:
         console.print(catalog_entry(_NAME).terms)
         dataset = fetch(_NAME, data)
     for table in summary_tables(describe(dataset)):
         click.echo(render(table), nl=False)
 
-    settings, _ = settings_for(dataset, None, None, overrides, None)
     if user is not None and user not in set(dataset.users["id"]):
         raise click.BadParameter(
             f"no user {user!r}; expected an id of {data}/users.parquet", param_hint="--user"
@@ -91,9 +93,9 @@ def quickstart(
     chosen = user if user is not None else _most_active(dataset)
     click.echo(render(_history(dataset, chosen)), nl=False)
     listed = Recommender.load(run).recommend([chosen], k=10)
-    table = Table("rank", "title", "score", title=f"recommended to user {chosen}")
+    table = Table("rank", "title", "score", title=escape(f"recommended to user {chosen}"))
     for rank, label, score in listed.select("rank", "label", "score").iter_rows():
-        table.add_row(str(rank), label, f"{score:.3f}")
+        table.add_row(str(rank), escape(label), f"{score:.3f}")
     click.echo(render(table), nl=False)
     report = write_report(run)
     click.echo(f"report          {report}")
@@ -115,7 +117,7 @@ def _history(dataset: RecDataset, user: str) -> Table:
     if "rating" in met.columns:
         met = met.sort("rating", "item", descending=[True, False])
     titles = met.join(dataset.items.select("item", "label"), on="item", maintain_order="left")["label"]
-    table = Table("title", title=f"some of the {len(titles)} items that user {user} has met")
+    table = Table("title", title=escape(f"some of the {len(titles)} items that user {user} has met"))
     for title in titles.head(8):
-        table.add_row(title)
+        table.add_row(escape(title))
     return table

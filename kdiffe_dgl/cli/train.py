@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from kdiffe_dgl.cli import INTERRUPTED
 from kdiffe_dgl.cli.progress import TrainingProgress
-from kdiffe_dgl.config import merge, read_yaml
+from kdiffe_dgl.config import read_yaml
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.report import write_report
 from kdiffe_dgl.serving.run_folder import RunFolder
-from kdiffe_dgl.training.config import RunConfig, preset, preset_names, resolve
+from kdiffe_dgl.training.config import RunConfig, layer, preset, preset_names, resolve
 from kdiffe_dgl.training.run import RunOutcome, resume_run, train_run
 
 __all__ = ["settings_for", "summary", "train"]
@@ -29,8 +30,18 @@ Examples:
 """
 
 
+_NOT_WITH_RESUME = {
+    "overrides": "--set",
+    "config": "--config",
+    "preset_name": "--preset",
+    "model": "--model",
+    "seed": "--seed",
+    "overwrite": "--overwrite",
+}
+
+
 def settings_for(
-    dataset: RecDataset,
+    dataset_name: str,
     preset_name: str | None,
     config: Path | None,
     overrides: tuple[str, ...],
@@ -44,11 +55,11 @@ def settings_for(
         The settings, and the name of the preset they start from: the one asked for, else the one named
         like the data set, else ``default``.
     """
-    name = preset_name or (dataset.name if dataset.name in preset_names() else "default")
+    name = preset_name or (dataset_name if dataset_name in preset_names() else "default")
     values = preset(name)
     where = f"preset {name!r}"
     if config is not None:
-        values, where = merge(values, read_yaml(config)), str(config)
+        values, where = layer(values, read_yaml(config)), str(config)
     return resolve(values, overrides, where, model), name
 
 
@@ -57,8 +68,11 @@ def summary(outcome: RunOutcome) -> str:
     fit = outcome.fit
     lines = []
     if fit.interrupted:
-        kept = f"the best weights so far, of epoch {fit.best_epoch}, are" if fit.best_epoch else "nothing is"
-        lines.append(f"stopped after {len(fit.history)} epochs; {kept} in {outcome.folder}")
+        if fit.best_epoch:
+            kept = f"the best weights so far, of epoch {fit.best_epoch}, are in {outcome.folder}"
+        else:
+            kept = "no epoch was validated yet, so there are no weights"
+        lines.append(f"stopped after {_count(len(fit.history), 'epoch')}; {kept}")
         lines.append(f"go on with: kdiffe train --data DATA --output {outcome.folder} --resume")
         return "\n".join(lines)
     lines.append(f"best epoch {fit.best_epoch} of {len(fit.history)} by validation")
@@ -67,6 +81,14 @@ def summary(outcome: RunOutcome) -> str:
         lines.append("test  " + "  ".join(f"{name} {outcome.test.metrics[name]:.4f}" for name in shown))
     lines.append(f"run folder  {outcome.folder}")
     return "\n".join(lines)
+
+
+def _is_given(ctx: click.Context, parameter: str) -> bool:
+    return ctx.get_parameter_source(parameter) is not ParameterSource.DEFAULT
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @click.command(epilog=_EPILOG)
@@ -111,19 +133,23 @@ def train(
     if resume:
         if output is None:
             raise InputError("--resume needs --output; expected the folder of the run that was stopped")
-        if overrides or config or preset_name or model or overwrite:
+        given = [name for name in _NOT_WITH_RESUME if _is_given(ctx, name)]
+        if given:
+            options = ", ".join(_NOT_WITH_RESUME.values())
             raise InputError(
-                "--resume takes the settings of the run; expected none of --set, --config, "
-                "--preset, --model, --overwrite"
+                f"--resume takes the settings and the seed of the run, not {_NOT_WITH_RESUME[given[0]]}; "
+                f"expected none of {options}"
             )
         settings = resolve(RunFolder(output).config(), where=str(output / "config.yaml"))
         with TrainingProgress(console, settings.training.epochs, settings.training.monitor) as progress:
             outcome = resume_run(dataset, output, device=device, progress=progress)
     else:
-        settings, started_from = settings_for(dataset, preset_name, config, overrides, model)
+        settings, started_from = settings_for(dataset.name, preset_name, config, overrides, model)
         folder = output or Path("runs") / f"{dataset.name}-{settings.name}-{seed}"
         console.print(
-            f"{settings.name} on {dataset.name}, preset {started_from}, seed {seed}", highlight=False
+            f"{settings.name} on {dataset.name}, preset {started_from}, seed {seed}",
+            highlight=False,
+            markup=False,
         )
         with TrainingProgress(console, settings.training.epochs, settings.training.monitor) as progress:
             outcome = train_run(

@@ -36,7 +36,7 @@ from kdiffe_dgl.serving import files
 if TYPE_CHECKING:
     from kdiffe_dgl.data.dataset import RecDataset
 
-__all__ = ["SCHEMA_VERSION", "RunFolder", "RunInfo"]
+__all__ = ["SCHEMA_VERSION", "RunFolder", "RunInfo", "require_free"]
 
 SCHEMA_VERSION = 1
 INDEX = "run.json"
@@ -154,7 +154,7 @@ class RunFolder:
             If the place is taken: by a run, unless ``overwrite``; by anything else, always.
         """
         target = Path(path)
-        _require_free(target, overwrite)
+        require_free(target, overwrite)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -326,7 +326,15 @@ class RunFolder:
         return frame.sort("user", "item")
 
 
-def _require_free(target: Path, overwrite: bool) -> None:
+def require_free(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Refuse a place where no run folder can be made.
+
+    Raises
+    ------
+    InputError
+        If the place is taken: by a run, unless ``overwrite``; by anything else, always.
+    """
+    target = Path(path)
     if not target.exists():
         return
     if not target.is_dir():

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model, field_validator
 
 from kdiffe_dgl.config import Component, apply_overrides, merge, parse_config, read_yaml
 from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
 from kdiffe_dgl.models.registry import model_class
 
-__all__ = ["EvaluationConfig", "RunConfig", "TrainingConfig", "preset", "preset_names", "resolve"]
+__all__ = ["EvaluationConfig", "RunConfig", "TrainingConfig", "layer", "preset", "preset_names", "resolve"]
+
+_MODEL = "kdiffe"
+"""Model where no name is given."""
 
 
 class TrainingConfig(Component):
@@ -31,16 +36,26 @@ class TrainingConfig(Component):
     """Validations without improvement after which training stops."""
     validate_every: int = Field(1, ge=1)
     """Epochs between validations."""
-    monitor: str = Field("recall@20", pattern=r"^(recall|ndcg|precision|hit_rate|mrr|map)@[1-9]\d*$")
+    monitor: str = "recall@20"
     """Validation metric that chooses the epoch, such as ``recall@20``."""
     checkpoint_seconds: float = Field(30.0, ge=0)
     """Least time between two checkpoints; it does not change the result."""
+
+    @field_validator("monitor")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        name, _, cutoff = value.partition("@")
+        if name not in ACCURACY_METRICS or not re.fullmatch(r"[1-9][0-9]{0,8}", cutoff):
+            raise ValueError(
+                f"a metric and a cutoff, such as recall@20; metrics: {', '.join(ACCURACY_METRICS)}"
+            )
+        return value
 
 
 class EvaluationConfig(Component):
     """Settings of the evaluation."""
 
-    cutoffs: tuple[int, ...] = (5, 10, 20, 50)
+    cutoffs: tuple[Annotated[int, Field(ge=1, strict=True)], ...] = Field((5, 10, 20, 50), min_length=1)
     """Lengths of the recommended lists."""
     test_mask: tuple[Literal["train", "validation"], ...] = ("train",)
     """Splits whose items are left out of the lists when testing."""
@@ -87,6 +102,20 @@ def preset(name: str) -> dict[str, Any]:
         return read_yaml(path)
 
 
+def layer(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the leaves of ``change`` put in place.
+
+    Where ``change`` names another model, the model settings of ``base`` are dropped: they are not of
+    that model.
+    """
+    old, new = base.get("model"), change.get("model")
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        name = old.get("name", _MODEL)
+        if new.get("name", name) != name:
+            base = {**base, "model": {}}
+    return merge(base, change)
+
+
 def resolve(
     values: Mapping[str, Any],
     overrides: Sequence[str] = (),
@@ -113,26 +142,35 @@ def resolve(
     InputError
         If a key is unknown or a value is bad.
     """
-    values = dict(values)
+
+    def origin(key: str) -> str:
+        key = key.partition("[")[0]
+        for setting in reversed(overrides):
+            given = setting.partition("=")[0].strip()
+            if f"{key}.".startswith(f"{given}.") or f"{given}.".startswith(f"{key}."):
+                return f"--set {setting}"
+        return where
+
     if model is not None:
-        settings = values.get("model")
-        same = isinstance(settings, Mapping) and settings.get("name", "kdiffe") == model
-        values["model"] = settings if same else {"name": model}
-    values = merge({"model": {"name": "kdiffe"}, "training": {}, "evaluation": {}}, values)
-    values = apply_overrides(values, overrides)
-    known = ("model", "training", "evaluation")
-    for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-            raise InputError(f"{where}: unknown key {key!r}; {hint}")
-        if not isinstance(values[key], Mapping):
-            raise InputError(f"{where}: {key} is {values[key]!r}; expected a mapping of settings")
-    settings = dict(values["model"])
-    cls = model_class(str(settings.pop("name")))
-    return RunConfig(
-        name=cls.name,
-        model=parse_config(cls.Config, settings, f"{where}, model"),
-        training=parse_config(TrainingConfig, values["training"], f"{where}, training"),
-        evaluation=parse_config(EvaluationConfig, values["evaluation"], f"{where}, evaluation"),
-    )
+        values = layer(values, {"model": {"name": model}})
+    values = layer({"model": {}, "training": {}, "evaluation": {}}, values)
+    values = layer(values, apply_overrides({}, overrides))
+    settings = values["model"]
+    if not isinstance(settings, Mapping):
+        raise InputError(f"{origin('model')}: model is {settings!r}; expected a mapping of settings")
+    name = settings.get("name", _MODEL)
+    try:
+        cls = model_class(str(name))
+    except InputError as error:
+        place = "--model" if model is not None and name == model else origin("model.name")
+        raise InputError(f"{place}: {error}") from error
+    parts: dict[str, type[Component]] = {
+        "model": cls.Config,
+        "training": TrainingConfig,
+        "evaluation": EvaluationConfig,
+    }
+    fields: dict[str, Any] = {part: (kind, ...) for part, kind in parts.items()}
+    whole = create_model("Settings", __base__=Component, **fields)
+    own = {key: value for key, value in settings.items() if key != "name"}
+    parsed = parse_config(whole, {**values, "model": own}, origin)
+    return RunConfig(cls.name, *(getattr(parsed, part) for part in parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation
-from kdiffe_dgl.serving.run_folder import RunFolder
+from kdiffe_dgl.serving.run_folder import RunFolder, require_free
 from kdiffe_dgl.training.config import RunConfig, resolve
 from kdiffe_dgl.training.trainer import FitResult, Progress, Trainer
 
@@ -43,17 +44,20 @@ def choose_device(name: str) -> torch.device:
     Raises
     ------
     InputError
-        If the name is no device, or torch has no GPU.
+        If the name is no device, or torch has no such GPU.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device {name!r} is unknown; expected auto, cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
+    kind, colon, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (number.isascii() and number.isdigit())):
+        raise InputError(f"device {name!r} is unknown; expected auto, cpu, cuda or cuda:0")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise InputError(f"device {name!r}: torch finds no GPU here; expected cpu")
-    return device
+    if int(number or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {name!r}: torch finds {torch.cuda.device_count()} GPUs, numbered from 0")
+    return torch.device(name)
 
 
 def train_run(
@@ -88,13 +92,22 @@ def train_run(
     Raises
     ------
     InputError
-        If the folder is taken, the device is not there, or the data set can't be trained on.
+        If the folder is taken, the device is not there, the data set can't be trained on, or training
+        diverges. Unless an epoch was validated before, no folder is left behind.
     """
-    chosen = choose_device(device)
+    require_free(folder, overwrite)
+    trainer = Trainer(dataset, config, seed, device=choose_device(device), progress=progress)
+    # Only now, when data and settings have proved fit, is an earlier run removed.
     run = RunFolder.create(
         folder, dataset, model=config.name, seed=seed, config=config.to_dict(), overwrite=overwrite
     )
-    return _fit(Trainer(dataset, config, run, seed, device=chosen, progress=progress))
+    try:
+        return _fit(trainer, run)
+    except InputError:
+        if not trainer.result.best_epoch:
+            # Diverged with nothing to show: the place is free for the next attempt.
+            shutil.rmtree(run.path)
+        raise
 
 
 def resume_run(
@@ -118,12 +131,12 @@ def resume_run(
     if (run.path / "metrics.json").exists():
         raise InputError(f"{run.path}: the run is finished; expected one that was stopped before its end")
     config = resolve(run.config(), where=str(run.path / "config.yaml"))
-    trainer = Trainer(dataset, config, run, run.info.seed, device=choose_device(device), progress=progress)
-    trainer.resume()
-    return _fit(trainer)
+    trainer = Trainer(dataset, config, run.info.seed, device=choose_device(device), progress=progress)
+    trainer.resume(run)
+    return _fit(trainer, run)
 
 
-def _fit(trainer: Trainer) -> RunOutcome:
-    fit = trainer.fit()
-    test = None if fit.interrupted else trainer.finish()
-    return RunOutcome(trainer.run.path, fit, test)
+def _fit(trainer: Trainer, run: RunFolder) -> RunOutcome:
+    fit = trainer.fit(run)
+    test = None if fit.interrupted else trainer.finish(run)
+    return RunOutcome(run.path, fit, test)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,7 +54,7 @@ class NoProgress:
         """Do nothing."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class FitResult:
     """What a training run brought.
 
@@ -74,6 +76,45 @@ class FitResult:
     interrupted: bool = False
 
 
+@dataclass(frozen=True)
+class _State:
+    """Where training stands after a whole epoch; replaced at once, so Ctrl-C can't tear it.
+
+    Attributes
+    ----------
+    result
+        History and best epoch.
+    best
+        On the CPU: ``weights/NAME``, ``user`` and ``item`` of the best epoch; empty before it. They are
+        part of the checkpoint, so the run folder never mixes two epochs, whenever a run is killed.
+    """
+
+    result: FitResult = field(default_factory=FitResult)
+    best: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Make torch add up gradients in one order, and restore its settings afterwards.
+
+    On a CPU the gradient of ``table[rows]`` is otherwise summed by racing threads. On a GPU nothing is
+    changed: some operations have no deterministic form there.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    # Filling every new tensor would cost time, and all that is read here was written before.
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = before[1]
+
+
 class Trainer:
     """Trains a model on a data set and keeps the best epoch by validation.
 
@@ -83,8 +124,6 @@ class Trainer:
         Data set with training and validation interactions.
     config
         Resolved settings.
-    run
-        Folder that receives the best weights and representations, the history and the checkpoint.
     seed
         Seed of all randomness: on a CPU, one seed gives one result, to the last bit.
     device
@@ -95,19 +134,18 @@ class Trainer:
     Raises
     ------
     InputError
-        If there are no training interactions to learn from.
+        If there are no interactions to learn from, or none to validate on.
     """
 
     def __init__(
         self,
         dataset: RecDataset,
         config: RunConfig,
-        run: RunFolder,
         seed: int,
         device: torch.device | str = "cpu",
         progress: Progress | None = None,
     ) -> None:
-        self.dataset, self.config, self.run = dataset, config, run
+        self.dataset, self.config = dataset, config
         self.device = torch.device(device)
         self.progress: Progress = progress or NoProgress()
         self.pairs = torch.from_numpy(np.asarray(dataset.pairs("train")))
@@ -115,42 +153,65 @@ class Trainer:
             raise InputError(
                 f"data set {dataset.name!r}: the train split is empty; expected interactions to learn from"
             )
+        # All that can be wrong with the data is found before the model is built, which may take a while.
+        cutoff = int(config.training.monitor.partition("@")[2])
+        self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, cutoff))
+        self.sampler = NegativeSampler(self.pairs.numpy(), dataset.n_users, dataset.n_items)
         initial, sampling, model = (int(state) for state in np.random.SeedSequence(seed).generate_state(3))
         self.sampling = torch.Generator().manual_seed(sampling)
         self.generator = torch.Generator(self.device).manual_seed(model)
         self.model: RecommenderModel = model_class(config.name)(
             dataset, config.model, torch.Generator().manual_seed(initial), self.device
         )
-        self.sampler = NegativeSampler(self.pairs.numpy(), dataset.n_users, dataset.n_items)
         self.optimiser = torch.optim.Adam(
             self.model.recommender_parameters(), lr=config.training.learning_rate
         )
-        cutoff = int(config.training.monitor.partition("@")[2])
-        self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, cutoff))
-        self.result = FitResult()
+        self._state = _State()
         self._last_checkpoint = time.monotonic()
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def fit(self) -> FitResult:
+    @property
+    def result(self) -> FitResult:
+        """History and best epoch so far."""
+        return self._state.result
+
+    def fit(self, run: RunFolder) -> FitResult:
         """Train to the last epoch, until validation stops improving, or until the user interrupts.
+
+        Parameters
+        ----------
+        run
+            Folder that receives the best weights and representations, the history and the checkpoint.
 
         Returns
         -------
         FitResult
             The run folder then holds the weights and representations of the best epoch.
+
+        Raises
+        ------
+        InputError
+            If training diverges; the run folder keeps the best epoch before that.
         """
-        training = self.config.training
+        with _deterministic(self.device):
+            return self._fit(run)
+
+    def _fit(self, run: RunFolder) -> FitResult:
+        interrupted = False
         try:
             while not self._finished():
-                self._epoch(len(self.result.history) + 1)
-                if time.monotonic() - self._last_checkpoint >= training.checkpoint_seconds:
-                    self.checkpoint()
+                if self._epoch():
+                    self._write_best(run)
+                if time.monotonic() - self._last_checkpoint >= self.config.training.checkpoint_seconds:
+                    self.checkpoint(run)
         except KeyboardInterrupt:
-            # The checkpoint of the last whole epoch stays: what this epoch has changed is lost.
-            self.result.interrupted = True
-        self.run.write_history(self.result.history)
-        return self.result
+            # What the epoch had changed is lost; the checkpoint is that of a whole epoch.
+            interrupted = True
+            self._write_best(run)
+        finally:
+            run.write_history(self.result.history)
+        return replace(self.result, interrupted=interrupted)
 
     def _finished(self) -> bool:
         done, training = len(self.result.history), self.config.training
@@ -158,21 +219,32 @@ class Trainer:
         waited = sum(epoch > self.result.best_epoch for epoch in validated)
         return done >= training.epochs or waited >= training.patience
 
-    def _epoch(self, epoch: int) -> None:
+    def _epoch(self) -> bool:
+        """Train one epoch more; return whether it is the best so far."""
+        training, epoch = self.config.training, len(self.result.history) + 1
         started = time.perf_counter()
-        batches = -(-len(self.pairs) // self.config.training.batch_size)
-        self.progress.epoch_begins(epoch, batches)
+        self.progress.epoch_begins(epoch, -(-len(self.pairs) // training.batch_size))
         self.model.train()
-        side = dict(self.model.begin_epoch(self.generator))
+        try:
+            side = dict(self.model.begin_epoch(self.generator))
+        except torch.linalg.LinAlgError as error:
+            raise self._diverged(epoch, "the weights of a side network are no longer finite") from error
+        self._require_finite(epoch, side)
         prepared = time.perf_counter()
         losses = self._train_batches()
+        self._require_finite(epoch, losses)
         trained = time.perf_counter()
         record: dict[str, Any] = {"epoch": epoch, "losses": losses, "side": side, "validation": None}
-        best = False
-        if epoch % self.config.training.validate_every == 0 or epoch == self.config.training.epochs:
+        state = self._state
+        best_epoch, best_value, best = state.result.best_epoch, state.result.best_value, state.best
+        if epoch % training.validate_every == 0 or epoch == training.epochs:
             user, item = self._representations()
+            if not (user.isfinite().all() and item.isfinite().all()):
+                raise self._diverged(epoch, "a representation is not finite")
             record["validation"] = self.validator.evaluate(dot_product(user, item)).metrics
-            best = record["validation"][self.config.training.monitor] > self.result.best_value
+            value = record["validation"][training.monitor]
+            if value > best_value:
+                best_epoch, best_value, best = epoch, value, self._snapshot(user, item)
         finished = time.perf_counter()
         record["seconds"] = finished - started
         record["phases"] = {
@@ -180,14 +252,37 @@ class Trainer:
             "recommender": trained - prepared,
             "validation": finished - trained,
         }
-        self.result.history.append(record)
-        if best:
-            self.result.best_epoch = epoch
-            self.result.best_value = record["validation"][self.config.training.monitor]
-            self.run.write_weights(self.model.state_dict())
-            self.run.write_representations(user, item)
-            self.run.write_history(self.result.history)
-        self.progress.epoch_ends(record, best)
+        self._state = _State(FitResult(best_epoch, best_value, [*state.result.history, record]), best)
+        self.progress.epoch_ends(record, best_epoch == epoch)
+        return best_epoch == epoch
+
+    def _snapshot(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
+        tensors = {f"weights/{name}": value for name, value in self.model.state_dict().items()}
+        tensors.update(user=user, item=item)
+        return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+
+    def _write_best(self, run: RunFolder) -> None:
+        best = self._state.best
+        if not best:
+            return
+        prefix = "weights/"
+        run.write_weights(
+            {name.removeprefix(prefix): value for name, value in best.items() if name.startswith(prefix)}
+        )
+        run.write_representations(best["user"], best["item"])
+        run.write_history(self.result.history)
+
+    def _require_finite(self, epoch: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise self._diverged(epoch, f"{name!r} is {value}")
+
+    @staticmethod
+    def _diverged(epoch: int, what: str) -> InputError:
+        return InputError(
+            f"training diverged in epoch {epoch}: {what}; expected a lower training.learning_rate, "
+            "or a lower learning rate or loss weight of the part that is named"
+        )
 
     def _train_batches(self) -> dict[str, float]:
         order = torch.randperm(len(self.pairs), generator=self.sampling)
@@ -206,13 +301,7 @@ class Trainer:
             for name, value in terms.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach() * share
             self.progress.batch_ends(float(loss.detach()))
-        means = {name: float(value) for name, value in totals.items()}
-        if not all(math.isfinite(value) for value in means.values()):
-            name = next(name for name, value in means.items() if not math.isfinite(value))
-            raise InputError(
-                f"training diverged: the loss term {name!r} is not finite; expected a lower training.learning_rate"
-            )
-        return means
+        return {name: float(value) for name, value in totals.items()}
 
     def _representations(self) -> tuple[Tensor, Tensor]:
         self.model.eval()
@@ -220,23 +309,26 @@ class Trainer:
 
     # --- state -----------------------------------------------------------------------------------
 
-    def _state(self) -> Checkpoint:
+    def _checkpoint(self) -> Checkpoint:
+        result = self.result
         progress = {
-            "history": self.result.history,
-            "best_epoch": self.result.best_epoch,
-            "best_value": self.result.best_value if self.result.best_epoch else None,
+            "history": result.history,
+            "best_epoch": result.best_epoch,
+            "best_value": result.best_value if result.best_epoch else None,
         }
         optimisers = {"recommender": self.optimiser, **self.model.side_optimisers()}
         generators = {"sampling": self.sampling, "model": self.generator}
-        return Checkpoint(self.model, optimisers, generators, progress)
+        return Checkpoint(self.model, optimisers, generators, progress, dict(self._state.best))
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, run: RunFolder) -> None:
         """Write the state after a whole epoch into the run folder."""
-        save_checkpoint(self._state(), self.run.path / _CHECKPOINT)
+        save_checkpoint(self._checkpoint(), run.path / _CHECKPOINT)
         self._last_checkpoint = time.monotonic()
 
-    def resume(self) -> int:
+    def resume(self, run: RunFolder) -> int:
         """Go back to the last checkpoint, or stay at the start where there is none.
+
+        The best epoch's files in the run folder become those of the checkpoint.
 
         Returns
         -------
@@ -246,37 +338,37 @@ class Trainer:
         Raises
         ------
         InputError
-            If the checkpoint is damaged or of another model.
+            If the checkpoint is damaged, or of another model or device.
         """
-        path = self.run.path / _CHECKPOINT
+        path = run.path / _CHECKPOINT
         if path.exists():
-            state = self._state()
-            load_checkpoint(state, path)
-            progress = state.progress
+            stored = self._checkpoint()
+            load_checkpoint(stored, path)
+            progress = stored.progress
             best = progress["best_value"]
-            self.result = FitResult(
+            result = FitResult(
                 progress["best_epoch"], -math.inf if best is None else best, list(progress["history"])
             )
+            self._state = _State(result, stored.extra)
+            self._write_best(run)
         return len(self.result.history)
 
-    def finish(self) -> Evaluation | None:
+    def finish(self, run: RunFolder) -> Evaluation | None:
         """Read the test split, once, with the best epoch's representations, and write the metrics.
 
         Returns
         -------
         Evaluation or None
-            Test figures; None where the data set has no test interactions, or no epoch was validated.
+            Test figures; None where the data set has no test interactions.
         """
-        if not self.result.best_epoch:
-            return None
-        user, item = (torch.from_numpy(table) for table in self.run.representations())
+        user, item = (torch.from_numpy(table) for table in run.representations())
         best = self.result.history[self.result.best_epoch - 1]
         test = None
         if len(self.dataset.pairs("test")):
             evaluation = self.config.evaluation
             tester = Evaluator(self.dataset, "test", mask=evaluation.test_mask, cutoffs=evaluation.cutoffs)
             test = tester.evaluate(dot_product(user, item))
-        self.run.write_metrics(
+        run.write_metrics(
             {
                 "best_epoch": self.result.best_epoch,
                 "monitor": self.config.training.monitor,
@@ -285,5 +377,5 @@ class Trainer:
                 "mask": list(self.config.evaluation.test_mask),
             }
         )
-        (self.run.path / _CHECKPOINT).unlink(missing_ok=True)
+        (run.path / _CHECKPOINT).unlink(missing_ok=True)
         return test
