@@ -234,6 +234,7 @@ class KDiffE(RecommenderModel):
         negative = torch.linalg.vecdot(user, items[negatives])
         terms = {"bpr": bpr_loss(positive, negative)}
         contrast = config.contrast
+        anchors = self._anchors(users, generator), self._anchors(positives, generator)
         if self.knowledge_encoder is not None and contrast.knowledge_weight:
             other = self._main_view(second, generator)
             terms["contrast/knowledge"] = contrast.knowledge_weight * self._contrast(
@@ -241,18 +242,25 @@ class KDiffE(RecommenderModel):
             )
         if projected and contrast.modality_weight:
             terms["contrast/modality"] = contrast.modality_weight * self._modality_contrast(
-                main, projected, users, positives
+                main, projected, *anchors
             )
         terms["regularisation"] = config.regularisation * squared_norm(
             [self.user_embedding, self.entity_embedding]
         )
         return terms
 
+    def _anchors(self, nodes: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return the nodes of a batch that are contrasted, int64 ``[anchors]``."""
+        contrast = self.config.contrast
+        if contrast.distinct:
+            nodes = nodes.unique()
+        if not contrast.anchors or contrast.anchors >= len(nodes):
+            return nodes
+        return nodes[torch.randperm(len(nodes), generator=generator, device=nodes.device)[: contrast.anchors]]
+
     def _contrast(self, view: Tensor, other: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        """Contrast two views ``[users + items, dim]`` at the users and at the items of a batch."""
+        """Contrast two views ``[users + items, dim]`` at some users and at some items."""
         tau, n = self.config.contrast.temperature, self.n_users
-        if self.config.contrast.distinct:
-            users, items = users.unique(), items.unique()
         if self.config.contrast.negatives == "batch":
             every_user, user_position = users.unique(return_inverse=True)
             every_item, item_position = items.unique(return_inverse=True)

@@ -81,6 +81,8 @@ class ContrastConfig(Component):
     """Whether all nodes are negatives (paper), or those of the batch."""
     distinct: bool = False
     """Whether a node that occurs several times in a batch is contrasted once."""
+    anchors: int = Field(0, ge=0)
+    """Users, and items, of a batch that are contrasted, drawn at random; 0: all of them."""
 
 
 class KDiffEConfig(Component):

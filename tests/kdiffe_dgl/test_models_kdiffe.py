@@ -102,6 +102,16 @@ def test_batch_negatives_contrast_with_the_nodes_of_the_batch_alone(tiny_dataset
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+def test_anchors_are_distinct_nodes_of_the_batch(tiny_dataset: Any) -> None:
+    model, generator = make(tiny_dataset, contrast={"distinct": True, "anchors": 3})
+    nodes = torch.tensor([5, 5, 1, 9, 9, 9, 2])
+    drawn = [tuple(sorted(model._anchors(nodes, generator).tolist())) for _ in range(60)]
+    assert {len(set(anchors)) for anchors in drawn} == {3}
+    assert set().union(*drawn) == {1, 2, 5, 9}
+    assert len(set(drawn)) == 4  # every choice of 3 among 4 comes up
+    assert model._anchors(torch.tensor([4, 4, 4]), generator).tolist() == [4]
+
+
 def test_regenerated_graph_holds_known_triples_with_inverses(tiny_dataset: Any) -> None:
     model, _ = make(tiny_dataset, knowledge={"top": 1, "keep_rate": 1.0})
     n = model.edges.n_entities
