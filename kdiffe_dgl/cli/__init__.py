@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -13,6 +14,10 @@ from kdiffe_dgl import __version__
 from kdiffe_dgl.errors import InputError
 
 __all__ = ["LazyGroup", "main"]
+
+# Read by OpenMP when torch loads it. Without it, threads that wait spin, and training beside another
+# busy process takes several times as long. The user's own setting stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Command -> module:attribute, and its line in the list of commands. The line stands here so that the
 # list needs no import: torch and DGL take seconds.

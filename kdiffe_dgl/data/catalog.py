@@ -80,6 +80,8 @@ _ML_100K = CatalogEntry(
         "external": [
             {"kind": "recbole", "triples": "ml-100k.kg", "links": "ml-100k.link", "entity": "freebase"}
         ],
+        # An entity that touches one item alone says nothing about any other item.
+        "prune": {"k_core": 2},
     },
     keep=("ml-100k.item", "ml-100k.kg", "ml-100k.link"),
 )
