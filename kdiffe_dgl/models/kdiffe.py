@@ -27,7 +27,7 @@ from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.knowledge import RelationalAttention
 from kdiffe_dgl.models.modality import ModalityViews, propagate
-from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
+from kdiffe_dgl.training.losses import bpr_loss, info_nce, softmax_loss, squared_norm
 
 __all__ = ["KDiffE"]
 
@@ -230,9 +230,11 @@ class KDiffE(RecommenderModel):
             score_views.append(self._multimodal_view(projected))
         joint = torch.cat(score_views, dim=1)
         user, items = joint[users], joint[self.n_users :]
-        positive = torch.linalg.vecdot(user, items[positives])
-        negative = torch.linalg.vecdot(user, items[negatives])
-        terms = {"bpr": bpr_loss(positive, negative)}
+        if config.ranking == "softmax":
+            terms = {"softmax": softmax_loss(user, items, positives)}
+        else:
+            positive = torch.linalg.vecdot(user, items[positives])
+            terms = {"bpr": bpr_loss(positive, torch.linalg.vecdot(user, items[negatives]))}
         contrast = config.contrast
         anchors = self._anchors(users, generator), self._anchors(positives, generator)
         if self.knowledge_encoder is not None and contrast.knowledge_weight:

@@ -92,6 +92,8 @@ class KDiffEConfig(Component):
     """Embedding size d."""
     layers: int = Field(1, ge=0)
     """Propagation layers over the attention-aware matrix."""
+    ranking: Literal["bpr", "softmax"] = "bpr"
+    """Ranking loss: pairs with a sampled negative (paper), or cross entropy over all items."""
     regularisation: float = Field(1e-5, ge=0)
     """Weight of the squared norm of user and entity embeddings."""
     attention: AttentionConfig = AttentionConfig()

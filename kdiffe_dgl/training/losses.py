@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["bpr_loss", "info_nce", "squared_norm"]
+__all__ = ["bpr_loss", "info_nce", "softmax_loss", "squared_norm"]
 
 
 def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
@@ -26,6 +26,30 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
         Scalar (Rendle et al., *BPR*, UAI 2009).
     """
     return functional.softplus(negative - positive).mean()
+
+
+def softmax_loss(users: Tensor, items: Tensor, positive: Tensor) -> Tensor:
+    r"""Cross entropy of the observed item among all items.
+
+    .. math:: -\frac1B \sum_b \ln \frac{\exp(z_{u_b} \cdot z_{i_b})}{\sum_j \exp(z_{u_b} \cdot z_j)}
+
+    Parameters
+    ----------
+    users
+        Users of the batch, ``[batch, dim]``.
+    items
+        All items, ``[items, dim]``.
+    positive
+        Observed item of each user, int64 ``[batch]``.
+
+    Returns
+    -------
+    Tensor
+        Scalar. It bounds ranking metrics more tightly than pairwise losses do (Bruch et al., *An
+        Analysis of the Softmax Cost Function for Learning to Rank*, ICTIR 2019).
+    """
+    partition: Tensor = _LogPartition.apply(users, items)
+    return (partition - (users * items[positive]).sum(dim=1)).mean()
 
 
 def info_nce(anchors: Tensor, candidates: Tensor, positive: Tensor, temperature: float) -> Tensor:
@@ -51,8 +75,7 @@ def info_nce(anchors: Tensor, candidates: Tensor, positive: Tensor, temperature:
     """
     # The temperature divides the small matrix, not the large product.
     anchors, candidates = functional.normalize(anchors) / temperature, functional.normalize(candidates)
-    partition: Tensor = _LogPartition.apply(anchors, candidates)
-    return (partition - (anchors * candidates[positive]).sum(dim=1)).mean()
+    return softmax_loss(anchors, candidates, positive)
 
 
 class _LogPartition(torch.autograd.Function):

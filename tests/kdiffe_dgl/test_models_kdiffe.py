@@ -69,6 +69,11 @@ def test_losses_and_scores_are_composed_as_the_method_says(tiny_dataset: Any) ->
     torch.testing.assert_close(user @ item.t(), score)
     torch.testing.assert_close(terms["bpr"], bpr_loss(score[users, positives], score[users, negatives]))
 
+    object.__setattr__(model.config, "ranking", "softmax")
+    with torch.no_grad():
+        ranking = model.losses(users, positives, negatives, None)["softmax"]
+    torch.testing.assert_close(ranking, torch.nn.functional.cross_entropy(score[users], positives))
+
     def both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         by_user = info_nce(first[users], second[:n], users, 0.3)
         return by_user + info_nce(first[n + positives], second[n:], positives, 0.3)

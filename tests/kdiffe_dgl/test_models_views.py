@@ -16,7 +16,7 @@ from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.base import dropout
 from kdiffe_dgl.models.knowledge import RelationalAttention, attention_weights
 from kdiffe_dgl.models.modality import FeatureProjection, ModalityViews, propagate
-from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
+from kdiffe_dgl.training.losses import bpr_loss, info_nce, softmax_loss, squared_norm
 
 DIM, USERS, ITEMS, RELATIONS, ENTITIES = 6, 5, 7, 3, 12
 
@@ -198,6 +198,18 @@ def test_info_nce_equals_the_equation(seed: int, temperature: float) -> None:
     found = info_nce(*(torch.tensor(x) for x in (anchors, candidates, positive)), temperature)
     similarity = unit(anchors) @ unit(candidates).T / temperature
     expected = -np.mean([log_softmax(row)[p] for row, p in zip(similarity, positive, strict=True)])
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+def test_softmax_loss_equals_the_equation_also_for_large_scores() -> None:
+    rng = np.random.default_rng(0)
+    users, items, positive = (
+        40 * rng.normal(size=(4, DIM)),
+        rng.normal(size=(9, DIM)),
+        rng.integers(9, size=4),
+    )
+    found = softmax_loss(*(torch.tensor(x) for x in (users, items, positive)))
+    expected = -np.mean([log_softmax(row)[p] for row, p in zip(users @ items.T, positive, strict=True)])
     assert float(found) == pytest.approx(expected, rel=1e-9)
 
 
