@@ -58,6 +58,9 @@ def settings_for(
     name = preset_name or (dataset_name if dataset_name in preset_names() else "default")
     values = preset(name)
     where = f"preset {name!r}"
+    if model is not None:
+        # Before the file, whose settings without a name are meant for this model.
+        values = layer(values, {"model": {"name": model}})
     if config is not None:
         values, where = layer(values, read_yaml(config)), str(config)
     return resolve(values, overrides, where, model), name

@@ -130,7 +130,9 @@ def test_one_seed_gives_one_result_on_two_threads(wide_dataset: RecDataset, tmp_
     wide_dataset.save(tmp_path / "data")
     arguments = [tmp_path / "data", json.dumps(config), tmp_path / "a", tmp_path / "b"]
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], env=environment, check=True, timeout=300
+    )
     assert_same_result(tmp_path / "a", tmp_path / "b")
 
 
