@@ -77,7 +77,7 @@ def evaluate(
     else:
         title = (
             f"{folder.info.model} on {dataset.name}, {split} split: {result.n_users_evaluated} users "
-            f"({result.n_users_left_out} without items there left out), masked: {mask}"
+            f"({result.n_users_left_out} more have no items in that split and are left out), masked: {mask}"
         )
         text = render(metrics_table({split: result.metrics}, title))
     emit(text.encode(), output)

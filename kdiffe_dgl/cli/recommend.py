@@ -74,8 +74,16 @@ def _users_in(file: Path) -> list[str]:
 def _choose_format(output_format: str | None, output: Path | None) -> str:
     """Return the format asked for, or else that of the output's suffix, or else a table."""
     if output_format is None:
-        suffix = output.suffix.lower().lstrip(".") if output else ""
-        return suffix if suffix in _WRITERS else "table"
+        if output is None or output.suffix.lower() == ".txt":
+            return "table"
+        suffix = output.suffix.lower().lstrip(".")
+        if suffix not in _WRITERS:
+            forms = ", ".join(f".{name}" for name in _WRITERS if name != "table")
+            raise InputError(
+                f"--output {output}: the suffix {output.suffix!r} names no form of the result; "
+                f"expected one of {forms}, .txt, or --format"
+            )
+        return suffix
     if output_format == "parquet" and output is None:
         raise click.UsageError("--format parquet writes a file; give --output.")
     return output_format

@@ -34,7 +34,7 @@ def load_features(path: Path, n_items: int) -> np.ndarray:
         or infinite values (the first such item row is named).
     """
     if not path.is_file():
-        raise InputError(f"{path}: missing file")
+        raise InputError(f"{path}: missing file; expected a .npy matrix with a row for each item")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: empty file; expected a .npy matrix with {n_items} rows")
     _refuse_objects(path)

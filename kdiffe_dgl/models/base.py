@@ -87,7 +87,7 @@ class RecommenderModel(nn.Module, ABC):
 
     @abstractmethod
     def representations(self) -> tuple[Tensor, Tensor]:
-        """Return users ``[users, dim]`` and items ``[items, dim]``, without gradient; the dot product scores."""
+        """Return users ``[users, dim]`` and items ``[items, dim]``, without gradient; score: dot product."""
 
     def recommender_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the trainer's optimiser steps (side networks have their own)."""

@@ -345,5 +345,6 @@ def require_free(path: str | os.PathLike[str], overwrite: bool = False) -> None:
         raise InputError(f"{target}: holds other files and no {INDEX}; expected a new or empty folder")
     if not overwrite:
         raise InputError(
-            f"{target}: holds a run already; expected a new folder (or ask to resume or to overwrite it)"
+            f"{target}: holds a run already; expected a new folder, or --resume to go on with it, or "
+            "--overwrite to remove it"
         )

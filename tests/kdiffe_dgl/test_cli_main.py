@@ -63,7 +63,7 @@ def assert_one_sentence(result: Result, *parts: str) -> None:
 def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom kdiffe_dgl.cli import main\nmain(['--help'], standalone_mode=False)\n"
-        "print(sorted({'torch', 'dgl', 'numpy', 'matplotlib'} & set(sys.modules)))"
+        "print(sorted({'torch', 'dgl', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -80,6 +80,13 @@ def test_commands_explain_themselves(name: str) -> None:
     result = kdiffe(name, "-h")
     assert result.exit_code == 0
     assert f"Usage: kdiffe {name}" in result.stdout
+
+
+def test_an_output_whose_suffix_names_no_form_is_refused(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "lists.xls"
+    result = kdiffe("recommend", run, "--user", "u1", "--output", output)
+    assert_one_sentence(result, "expected one of .csv, .json, .parquet")
+    assert not output.exists()
 
 
 def test_nearest_command_and_option_are_offered(run: Path) -> None:
@@ -304,7 +311,7 @@ def test_evaluate_prints_a_table_and_writes_it(run: Path, data: Path, tmp_path: 
     arguments = ["evaluate", run, "--data", data, "--split", "validation", "--cutoffs", "2"]
     shown = kdiffe(*arguments)
     assert shown.exit_code == 0
-    assert "kdiffe on tiny, validation split: 23 users (1 without" in " ".join(shown.stdout.split())
+    assert "kdiffe on tiny, validation split: 23 users (1 more" in " ".join(shown.stdout.split())
     assert "ndcg" in shown.stdout
     output = tmp_path / "table.txt"
     assert kdiffe(*arguments, "--output", output).output == ""

@@ -124,7 +124,7 @@ def read_table(path: Path, delimiter: str | None = None, columns: Sequence[str] 
 def require_file(path: Path) -> None:
     """Raise ``InputError`` if ``path`` is no file or an empty one."""
     if not path.is_file():
-        raise InputError(f"{path}: missing file")
+        raise InputError(f"{path}: missing file; expected a table with delimiters")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: empty file; expected at least one row")
 
