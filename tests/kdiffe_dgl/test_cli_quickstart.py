@@ -85,14 +85,14 @@ def test_a_wrong_setting_is_told_before_anything_is_fetched(tmp_path: Path) -> N
 
 
 def test_ctrl_c_says_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = []
+    begin = TrainingProgress.epoch_begins
 
-    def interrupt(self: TrainingProgress, loss: float) -> None:
-        ended.append(loss)
-        if len(ended) == 5:
+    def interrupt(self: TrainingProgress, epoch: int, batches: int) -> None:
+        if epoch == 2:
             raise KeyboardInterrupt
+        begin(self, epoch, batches)
 
-    monkeypatch.setattr(TrainingProgress, "batch_ends", interrupt)
+    monkeypatch.setattr(TrainingProgress, "epoch_begins", interrupt)
     result = quickstart(place)
     assert result.exit_code == 130
     assert "stopped after 1 epoch; the best weights so far, of epoch 1, are in" in result.stdout

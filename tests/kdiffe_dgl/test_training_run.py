@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
     },
     "training": {
         "epochs": 6,
-        "batch_size": 32,
+        "batch_size": 8,
         "learning_rate": 0.05,
         "checkpoint_seconds": 0,
         "monitor": "recall@2",
@@ -71,7 +71,7 @@ for name, (owner, method, call) in points.items():
 """
 POINTS = {
     "in the first epoch": ("Progress", "batch_ends", 2),
-    "in a later epoch": ("Progress", "batch_ends", 14),
+    "in a later epoch": ("Progress", "batch_ends", 50),
     "before any file": ("RunFolder", "write_weights", 1),
     "between weights and representations": ("RunFolder", "write_representations", 2),
     "between the best epoch and its checkpoint": ("Trainer", "checkpoint", 2),
