@@ -36,7 +36,7 @@ def main() -> None:
 
     world = planted(PlantedConfig(seed=options.seed, n_users=300, n_items=200))
     # Small data need small batches: one epoch would otherwise be only a few steps.
-    settings = resolve(preset("default"), [f"training.epochs={options.epochs}", "training.batch_size=256"])
+    settings = resolve(preset("default"), [f"training.epochs={options.epochs}"])
     outcome = train_run(
         world.dataset, options.output / "run", settings, seed=options.seed, device="cpu", overwrite=True
     )

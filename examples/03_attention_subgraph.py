@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
 
     dataset = planted(PlantedConfig(n_users=300, n_items=200)).dataset
-    settings = resolve(preset("default"), [f"training.epochs={options.epochs}", "training.batch_size=256"])
+    settings = resolve(preset("default"), [f"training.epochs={options.epochs}"])
     run = options.output / "run"
     train_run(dataset, run, settings, device="cpu", overwrite=True)
 

@@ -56,7 +56,7 @@ def main() -> None:
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(dataset.kg.relation_counts().select("name", "triples", "tails"))
 
-    settings = resolve(preset("default"), [f"training.epochs={options.epochs}", "training.batch_size=128"])
+    settings = resolve(preset("default"), [f"training.epochs={options.epochs}"])
     outcome = train_run(dataset, options.output / "run", settings, device="cpu", overwrite=True)
     print(f"best epoch {outcome.fit.best_epoch}, test recall@10 {outcome.test.metrics['recall@10']:.4f}")
 

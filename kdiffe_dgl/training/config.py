@@ -29,7 +29,9 @@ class TrainingConfig(Component):
     epochs: int = Field(200, ge=1)
     """Most epochs."""
     batch_size: int = Field(2048, ge=1)
-    """Interactions a step."""
+    """Most interactions a step."""
+    min_steps: int = Field(16, ge=1)
+    """Least steps an epoch: data with few interactions get smaller batches."""
     learning_rate: float = Field(1e-3, gt=0)
     """Step size of the recommender's optimiser (Adam)."""
     patience: int = Field(15, ge=1)

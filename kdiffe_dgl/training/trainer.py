@@ -153,6 +153,8 @@ class Trainer:
             raise InputError(
                 f"data set {dataset.name!r}: the train split is empty; expected interactions to learn from"
             )
+        training = config.training
+        self.batch_size = min(training.batch_size, -(-len(self.pairs) // training.min_steps))
         # All that can be wrong with the data is found before the model is built, which may take a while.
         cutoff = int(config.training.monitor.partition("@")[2])
         self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, cutoff))
@@ -223,7 +225,7 @@ class Trainer:
         """Train one epoch more; return whether it is the best so far."""
         training, epoch = self.config.training, len(self.result.history) + 1
         started = time.perf_counter()
-        self.progress.epoch_begins(epoch, -(-len(self.pairs) // training.batch_size))
+        self.progress.epoch_begins(epoch, -(-len(self.pairs) // self.batch_size))
         self.model.train()
         try:
             side = dict(self.model.begin_epoch(self.generator))
@@ -287,7 +289,7 @@ class Trainer:
     def _train_batches(self) -> dict[str, float]:
         order = torch.randperm(len(self.pairs), generator=self.sampling)
         totals: dict[str, Tensor] = {}
-        for rows in order.split(self.config.training.batch_size):
+        for rows in order.split(self.batch_size):
             users, positives = self.pairs[rows].T.contiguous()
             negatives = self.sampler.sample(users, self.sampling)
             terms = self.model.losses(
