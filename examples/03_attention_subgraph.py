@@ -26,7 +26,7 @@ from kdiffe_dgl.data import RecDataset
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.graph.attention import attention_similarity
 from kdiffe_dgl.graph.hetero import build_heterograph, knowledge_edges, knowledge_graph
-from kdiffe_dgl.models.knowledge import attention_weights
+from kdiffe_dgl.models.knowledge import KnowledgeView, attention_weights
 from kdiffe_dgl.serving import Recommender, RunFolder
 from kdiffe_dgl.training.config import preset, resolve
 from kdiffe_dgl.training.run import train_run
@@ -119,7 +119,7 @@ def relational_attention(dataset: RecDataset, run: Path) -> pl.DataFrame:
     edges = knowledge_edges(build_heterograph(dataset), dataset)
     weights = {name: torch.from_numpy(array) for name, array in RunFolder(run).weights().items()}
     attention = attention_weights(
-        knowledge_graph(edges),
+        KnowledgeView(knowledge_graph(edges), torch.device("cpu")),
         weights["entity_embedding"],
         weights["knowledge_encoder.relations"],
         weights["knowledge_encoder.weight"],
@@ -130,7 +130,7 @@ def relational_attention(dataset: RecDataset, run: Path) -> pl.DataFrame:
             "item": edges.head.numpy(),
             "relation": names.gather(edges.relation.numpy()),
             "entity": edges.tail.numpy(),
-            "weight": attention.squeeze(1).numpy(),
+            "weight": attention.numpy(),
         }
     ).filter(pl.col("item") < dataset.n_items)
 

@@ -12,7 +12,6 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from kdiffe_dgl.backend import dgl
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
@@ -25,7 +24,7 @@ from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency, row_no
 from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
-from kdiffe_dgl.models.knowledge import RelationalAttention
+from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.modality import ModalityViews, propagate
 from kdiffe_dgl.training.losses import bpr_loss, info_nce, softmax_loss, squared_norm
 
@@ -80,8 +79,8 @@ class KDiffE(RecommenderModel):
         self.knowledge_encoder: RelationalAttention | None = None
         self.knowledge_diffusion: GraphDiffusion | None = None
         self.entity_mean: Propagation | None = None
-        self.knowledge: dgl.DGLGraph | None = None
-        self.regenerated: dgl.DGLGraph | None = None
+        self.knowledge: KnowledgeView | None = None
+        self.regenerated: KnowledgeView | None = None
         if len(self.edges.head) and config.knowledge.layers:
             self._init_knowledge(n_entities, generator)
         features = {
@@ -101,7 +100,7 @@ class KDiffE(RecommenderModel):
         self.knowledge_encoder = RelationalAttention(
             self.edges.n_relations, self.config.dim, config.layers, config.residual, config.dropout, generator
         )
-        self.knowledge = knowledge_graph(self.edges)
+        self.knowledge = self._view()
         rows = SparseRows.from_pairs(self.edges.head, self.edges.tail, n_entities, n_entities)
         self.knowledge_diffusion = GraphDiffusion(
             rows, config.diffusion, self.config.dim, generator, self.device
@@ -152,7 +151,7 @@ class KDiffE(RecommenderModel):
             context = self._entity_context(user)
             log["diffusion/knowledge"] = self._train_knowledge(context, entity, generator)
             self.regenerated = self._regenerate(context, generator)
-            log["kept/knowledge"] = self.regenerated.num_edges() / max(1, len(self.edges.head))
+            log["kept/knowledge"] = len(self.regenerated.head) / max(1, len(self.edges))
         if self.modality_views is not None:
             projected = {name: value.detach() for name, value in self.modality_views.project(None).items()}
             context, target = self.user_mean(item), self.user_sum(item)
@@ -160,7 +159,7 @@ class KDiffE(RecommenderModel):
                 guidance = LinearGuidance(basis=projected[name], target=target)
                 log[f"diffusion/{name}"] = diffusion.train_epoch(context, guidance, generator)
                 users, items = diffusion.top_columns(self.config.modality.top, context, generator)
-                view = interaction_view(users, items, self.n_users, self.n_items)
+                view = interaction_view(users.cpu(), items.cpu(), self.n_users, self.n_items)
                 self.generated[name] = view_operator(view, self.device)
         return log
 
@@ -185,7 +184,7 @@ class KDiffE(RecommenderModel):
             basis[: self.n_items] = context[: self.n_items]
         return diffusion.train_epoch(context, LinearGuidance(basis=basis, target=entity), generator)
 
-    def _regenerate(self, context: Tensor, generator: torch.Generator) -> dgl.DGLGraph:
+    def _regenerate(self, context: Tensor, generator: torch.Generator) -> KnowledgeView:
         """Return the knowledge graph with the edges whose regenerated scores are best in their rows."""
         diffusion, config = self.knowledge_diffusion, self.config.knowledge
         assert diffusion is not None
@@ -196,11 +195,16 @@ class KDiffE(RecommenderModel):
         pairs = pair_keys(rows[kept], matrix.columns[kept], matrix.n_rows).unique()
         pairs = pairs[thin(pairs, config.keep_rate, generator)]
         keep = torch.isin(pair_keys(self.edges.head, self.edges.tail, matrix.n_rows), pairs)
-        return knowledge_graph(self.edges, keep)
+        return self._view(keep)
+
+    def _view(self, keep: Tensor | None = None) -> KnowledgeView:
+        """Return the knowledge graph, or the edges of it that are kept, bool ``[edges]``, for messages."""
+        graph = knowledge_graph(self.edges.to("cpu"), None if keep is None else keep.cpu())
+        return KnowledgeView(graph, self.device)
 
     # --- views and losses ------------------------------------------------------------------------
 
-    def _main_view(self, knowledge: dgl.DGLGraph | None, generator: torch.Generator | None) -> Tensor:
+    def _main_view(self, knowledge: KnowledgeView | None, generator: torch.Generator | None) -> Tensor:
         """Return the main view over one knowledge graph, ``[users + items, dim]``."""
         entities: Tensor = self.entity_embedding
         if self.knowledge_encoder is not None and knowledge is not None:

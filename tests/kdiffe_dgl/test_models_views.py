@@ -14,7 +14,7 @@ from kdiffe_dgl.backend import dgl
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
 from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.base import dropout
-from kdiffe_dgl.models.knowledge import RelationalAttention, attention_weights
+from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention, attention_weights
 from kdiffe_dgl.models.modality import FeatureProjection, ModalityViews, propagate
 from kdiffe_dgl.training.losses import bpr_loss, info_nce, softmax_loss, squared_norm
 
@@ -57,23 +57,46 @@ def dense_attention(
     return alpha
 
 
+def make_view(graph: dgl.DGLGraph, fused: bool) -> KnowledgeView:
+    view = KnowledgeView(graph, torch.device("cpu"))
+    view.fused = fused  # False: the path of all other devices, here on the CPU
+    return view
+
+
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_relational_attention_equals_the_equation(seed: int) -> None:
+def test_relational_attention_equals_the_equation(seed: int, fused: bool) -> None:
     graph, triples, entities, relations = knowledge_case(seed)
     weight = np.random.default_rng(seed + 100).normal(size=(2 * DIM, DIM))
-    found = attention_weights(graph, *(torch.tensor(x) for x in (entities, relations, weight)))
+    found = attention_weights(
+        make_view(graph, fused), *(torch.tensor(x) for x in (entities, relations, weight))
+    )
     np.testing.assert_allclose(
-        found.squeeze(1).numpy(), dense_attention(triples, entities, relations, weight), rtol=1e-6
+        found.numpy(), dense_attention(triples, entities, relations, weight), rtol=1e-6
     )
 
 
+def test_scattered_and_fused_messages_have_the_same_gradients() -> None:
+    graph, _, entities, _ = knowledge_case(3)
+    encoder = RelationalAttention(RELATIONS, DIM, 2, 0.5, 0.0, torch.Generator().manual_seed(0)).double()
+    target = torch.tensor(np.random.default_rng(5).normal(size=entities.shape))
+    gradients = []
+    for fused in (True, False):
+        leaf = torch.tensor(entities, requires_grad=True)
+        loss = (encoder(make_view(graph, fused), leaf, None) * target).sum()
+        gradients.append(torch.autograd.grad(loss, [leaf, *encoder.parameters()]))
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(("layers", "residual"), [(0, 0.5), (1, 0.5), (2, 0.0), (3, 0.7)])
-def test_knowledge_view_equals_the_equation(layers: int, residual: float) -> None:
+def test_knowledge_view_equals_the_equation(layers: int, residual: float, fused: bool) -> None:
     graph, triples, entities, _ = knowledge_case(7)
     encoder = RelationalAttention(
         RELATIONS, DIM, layers, residual, 0.5, torch.Generator().manual_seed(0)
     ).double()
-    found = encoder(graph, torch.tensor(entities), None).detach().numpy()
+    found = encoder(make_view(graph, fused), torch.tensor(entities), None).detach().numpy()
     weight, relations = encoder.weight.detach().numpy(), encoder.relations.detach().numpy()
     layer = total = entities
     for _ in range(layers):
