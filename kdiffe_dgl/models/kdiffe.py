@@ -76,6 +76,11 @@ class KDiffE(RecommenderModel):
         n_entities = max(self.edges.n_entities, self.n_items)
         self.user_embedding = xavier_uniform(self.n_users, config.dim, generator)
         self.entity_embedding = xavier_uniform(n_entities, config.dim, generator)
+        self.item_bias: nn.Parameter | None = None
+        if config.item_bias:
+            # The optimum of the softmax loss where nothing is known but the counts.
+            counts = torch.from_numpy(np.asarray(interactions.sum(axis=0)).ravel() + 1)
+            self.item_bias = nn.Parameter((counts / counts.mean()).log().float().unsqueeze(1))
         self.knowledge_encoder: RelationalAttention | None = None
         self.knowledge_diffusion: GraphDiffusion | None = None
         self.entity_mean: Propagation | None = None
@@ -232,8 +237,8 @@ class KDiffE(RecommenderModel):
         if self.modality_views is not None:
             projected = self.modality_views.project(generator)
             score_views.append(self._multimodal_view(projected))
-        joint = torch.cat(score_views, dim=1)
-        user, items = joint[users], joint[self.n_users :]
+        every_user, items = self._joint(score_views)
+        user = every_user[users]
         if config.ranking == "softmax":
             terms = {"softmax": softmax_loss(user, items, positives)}
         else:
@@ -254,6 +259,15 @@ class KDiffE(RecommenderModel):
             [self.user_embedding, self.entity_embedding]
         )
         return terms
+
+    def _joint(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return users and items whose dot product is the fused score, item bias included."""
+        users, items = torch.cat(views, dim=1).split([self.n_users, self.n_items])
+        if self.item_bias is None:
+            return users, items
+        return torch.cat([users, users.new_ones(self.n_users, 1)], dim=1), torch.cat(
+            [items, self.item_bias], dim=1
+        )
 
     def _anchors(self, nodes: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the nodes of a batch that are contrasted, int64 ``[anchors]``."""
@@ -299,8 +313,7 @@ class KDiffE(RecommenderModel):
         views = [self._main_view(self.regenerated if swapped else self.knowledge, None)]
         if self.modality_views is not None:
             views.append(self._multimodal_view(self.modality_views.project(None)))
-        joint = torch.cat(views, dim=1)
-        return joint[: self.n_users], joint[self.n_users :]
+        return self._joint(views)
 
     # --- optimisers ------------------------------------------------------------------------------
 

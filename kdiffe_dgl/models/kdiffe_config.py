@@ -94,6 +94,9 @@ class KDiffEConfig(Component):
     """Propagation layers over the attention-aware matrix."""
     ranking: Literal["bpr", "softmax"] = "bpr"
     """Ranking loss: pairs with a sampled negative (paper), or cross entropy over all items."""
+    item_bias: bool = False
+    """Whether an item has a learned bias in its score, which starts at the log of its popularity. Both
+    views normalise item vectors, so that without it popularity is hard to express."""
     regularisation: float = Field(1e-5, ge=0)
     """Weight of the squared norm of user and entity embeddings."""
     attention: AttentionConfig = AttentionConfig()

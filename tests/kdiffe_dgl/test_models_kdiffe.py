@@ -107,6 +107,18 @@ def test_batch_negatives_contrast_with_the_nodes_of_the_batch_alone(tiny_dataset
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+def test_item_bias_starts_at_log_popularity_and_adds_to_the_score(tiny_dataset: Any) -> None:
+    plain, biased = (
+        make(tiny_dataset, item_bias=bias, contrast={"distinct": True})[0] for bias in (False, True)
+    )
+    scores = [user @ item.t() for user, item in (plain.representations(), biased.representations())]
+    counts = np.asarray(tiny_dataset.matrix("train").sum(axis=0)).ravel() + 1
+    expected = np.log(counts / counts.mean())
+    np.testing.assert_allclose((scores[1] - scores[0]).numpy(), np.tile(expected, (24, 1)), atol=1e-5)
+    terms = biased.losses(*batch(tiny_dataset), None)
+    assert float(torch.autograd.grad(terms["bpr"], biased.item_bias)[0].abs().sum()) > 0
+
+
 def test_anchors_are_distinct_nodes_of_the_batch(tiny_dataset: Any) -> None:
     model, generator = make(tiny_dataset, contrast={"distinct": True, "anchors": 3})
     nodes = torch.tensor([5, 5, 1, 9, 9, 9, 2])
