@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import zipfile
 
+import numpy as np
 import pytest
 
 from kdiffe_dgl.data import RecDataset, fetch
@@ -44,8 +45,8 @@ _FILES = {
     "item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
     "1\tBlue Moon\t1990\tDrama\n2\tBlue Sun\t1995\tDrama War\n",
     "user": "user_id:token\n1\n2\n",
-    "kg": "head_id:token\trelation_id:token\ttail_id:token\nm.1\tby\tm.9\n",
-    "link": "item_id:token\tentity_id:token\n1\tm.1\n",
+    "kg": "head_id:token\trelation_id:token\ttail_id:token\nm.1\tby\tm.9\nm.2\tby\tm.9\n",
+    "link": "item_id:token\tentity_id:token\n1\tm.1\n2\tm.2\n",
 }
 
 
@@ -124,7 +125,10 @@ def test_ml_100k(tmp_path):
     knowledge = loaded.provenance["knowledge"]
     assert knowledge["links"][0]["triples"] == 91_631
     assert knowledge["links"][0]["linked"] == 1_598
-    # Nine relations are the reverse of others, which say the same.
-    assert named["source"].str.starts_with("ml-100k.kg:").sum() == 72_540
+    # Nine relations are the reverse of others, which say the same; entities of one item alone are left out.
+    assert named["source"].str.starts_with("ml-100k.kg:").sum() == 47_168
+    ends = np.unique(loaded.kg.triples.select("head", "tail").to_numpy(), axis=0)
+    neighbours = np.bincount(ends.ravel(), minlength=loaded.kg.n_entities)
+    assert neighbours[loaded.n_items :].min() >= 2
     assert loaded.provenance["package_sha256"] == entry.sha256
     assert "GroupLens" in loaded.provenance["terms"]
