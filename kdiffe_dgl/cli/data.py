@@ -26,7 +26,7 @@ from kdiffe_dgl.data.storage import INDEX, copy_sidecars, require_free
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.errors import InputError
 
-__all__ = ["data"]
+__all__ = ["data", "knowledge_notes"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -360,12 +360,20 @@ def _progress(what: str) -> Any:
     return Console(stderr=True).status(f"{what} ...")
 
 
+def knowledge_notes(dataset: RecDataset) -> None:
+    """Say on standard error what the building of the knowledge graph warned of."""
+    knowledge = dataset.provenance.get("knowledge") or {}
+    for warning in knowledge.get("warnings", ()):
+        click.echo(f"note: {warning}", err=True)
+
+
 def _report(dataset: RecDataset, out: Path) -> None:
     """Say what was written, and on standard error what a person should know of it."""
     facts = describe(dataset)
     for table in summary_tables(facts):
         click.echo(render(table), nl=False)
     click.echo(f"written to {out}")
+    knowledge_notes(dataset)
     if facts["users_without_training"]:
         click.echo(
             f"note: {facts['users_without_training']:,} users have no training interaction; they are kept, "

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kdiffe_dgl.cli import INTERRUPTED
+from kdiffe_dgl.cli.data import knowledge_notes
 from kdiffe_dgl.cli.output import render
 from kdiffe_dgl.cli.progress import TrainingProgress
 from kdiffe_dgl.cli.train import settings_for, summary
@@ -68,6 +69,7 @@ def quickstart(
         dataset = fetch(_NAME, data)
     for table in summary_tables(describe(dataset)):
         click.echo(render(table), nl=False)
+    knowledge_notes(dataset)
 
     if user is not None and user not in set(dataset.users["id"]):
         raise click.BadParameter(

@@ -377,3 +377,15 @@ def test_published_sets_through_the_command(tmp_path, shared_data):
     assert facts["kg"]["by_relation"][0]["name"] == "tag"
     dataset = RecDataset.load(tmp_path / "out")
     assert dataset.provenance["knowledge"]["links"][0]["linked"] == 397
+
+
+def test_warnings_of_the_knowledge_graph_are_told_on_standard_error(tiny_dataset, capsys):
+    from kdiffe_dgl.cli.data import knowledge_notes
+
+    knowledge_notes(tiny_dataset)
+    knowledge_notes(
+        tiny_dataset.replace(provenance={"knowledge": {"warnings": ["ids of another catalogue"]}})
+    )
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "note: ids of another catalogue\n"
