@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from kdiffe_dgl.config import Component
@@ -45,6 +45,12 @@ class DiffusionConfig(Component):
     """Rows a step."""
     epochs: int = Field(1, ge=1)
     """Passes over the rows for each epoch of the recommender."""
+
+    @model_validator(mode="after")
+    def _noise_steps_exist(self) -> DiffusionConfig:
+        if self.sampling_noise_steps > self.steps:
+            raise ValueError(f"sampling_noise_steps of at most steps, {self.steps}")
+        return self
 
 
 class GraphDiffusion(nn.Module):

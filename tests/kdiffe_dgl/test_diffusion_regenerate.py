@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from kdiffe_dgl.config import parse_config
 from kdiffe_dgl.diffusion.regenerate import keep_top, pair_keys, thin
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig, GraphDiffusion
+from kdiffe_dgl.errors import InputError
 
 edges = st.lists(
     st.tuples(st.integers(0, 5), st.integers(0, 8), st.sampled_from([0.0, 0.25, 0.5, 1.0])),
@@ -99,3 +101,8 @@ def test_one_seed_gives_one_result() -> None:
         diffusion, generator = make_diffusion(dropout=0.3), torch.Generator().manual_seed(9)
         runs.append([diffusion.train_epoch(None, None, generator) for _ in range(3)])
     assert runs[0] == runs[1]
+
+
+def test_more_noise_steps_than_timesteps_are_refused() -> None:
+    with pytest.raises(InputError, match="sampling_noise_steps of at most steps, 3"):
+        parse_config(DiffusionConfig, {"steps": 3, "sampling_noise_steps": 4}, "test")
