@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from kg_builders import build, read_knowledge_graph, to_networkx, write_knowledge_graph
+from kg_builders import build_graph, read_knowledge_graph, to_networkx, write_knowledge_graph
 
 FIELDS = ("id", "title", "author", "year", "genres")
 BOOKS = [
@@ -59,7 +59,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(BOOKS, schema=FIELDS, orient="row").write_ndjson(output / "books.jsonl")
 
-    kg, report = build(RECIPE, output)
+    kg, report = build_graph(RECIPE, output)
     write_knowledge_graph(kg, output / "graph", overwrite=True)
     (output / "report.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     Console(width=110).print(report.render())

@@ -15,11 +15,11 @@ from kg_builders.agreement import link_agreement
 from kg_builders.config import nearest
 from kg_builders.engines import Engine
 from kg_builders.errors import InputError
-from kg_builders.extract import extract
+from kg_builders.extract import extract_triples
 from kg_builders.extraction_report import ExtractionReport
 from kg_builders.link import LinkReport, link_external
 from kg_builders.modality import ModalityReport, check_features, modality_graph
-from kg_builders.prune import PruneStep, prune, prune_table
+from kg_builders.prune import PruneStep, prune_graph, prune_table
 from kg_builders.recipe import FeatureSettings, LastfmSource, RecbolePair, RecboleSource, Recipe, parse_recipe
 from kg_builders.report import describe, render
 from kg_builders.rules import Rules, load_rules, preset_names
@@ -35,7 +35,7 @@ from kg_builders.sources import (
     read_triples,
 )
 
-__all__ = ["BuildReport", "build", "read_features", "read_source"]
+__all__ = ["BuildReport", "build_graph", "read_features", "read_source"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class BuildReport:
         return Group(*parts)
 
 
-def build(
+def build_graph(
     recipe: Recipe | Mapping[str, Any],
     folder: str | Path = ".",
     items: pl.DataFrame | None = None,
@@ -137,7 +137,7 @@ def build(
             records = records.select_items(items["id"].cast(pl.Utf8).to_list())
             items = _with_labels(items, known)
         if rules is not None:
-            extracted = extract(records, rules, engine)
+            extracted = extract_triples(records, rules, engine)
             graphs.append(extracted.kg)
             extraction = extracted.report
     catalogue = _catalogue(items)
@@ -157,7 +157,7 @@ def build(
         graph, modalities = modality_graph(matrices, catalogue["id"].to_list(), chosen.features)
         graphs.append(graph)
     joined = KnowledgeGraph.empty().union(*graphs).align_items(catalogue)
-    pruned, steps = prune(joined, chosen.prune)
+    pruned, steps = prune_graph(joined, chosen.prune)
     report = BuildReport(extraction, tuple(links), modalities, tuple(steps), describe(pruned))
     return pruned, report
 

@@ -22,7 +22,7 @@ from kg_builders.schema import ITEM, NAMED_SCHEMA, KnowledgeGraph
 from kg_builders.sources.records import ItemRecords
 from kg_builders.vocabulary import BAD_FORM, build_vocabulary
 
-__all__ = ["Extraction", "extract"]
+__all__ = ["Extraction", "extract_triples"]
 
 # Entities that would hide the end of a word; all others are decoded with the vocabulary.
 _COMMON_ENTITIES = {"&amp;": "&", "&quot;": '"', "&#39;": "'", "&apos;": "'", "&nbsp;": " "}
@@ -37,7 +37,7 @@ class Extraction:
     report: ExtractionReport
 
 
-def extract(records: ItemRecords, rules: Rules, engine: Engine | None = None) -> Extraction:
+def extract_triples(records: ItemRecords, rules: Rules, engine: Engine | None = None) -> Extraction:
     """Extract a knowledge graph from item records.
 
     Parameters

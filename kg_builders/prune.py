@@ -34,7 +34,7 @@ __all__ = [
     "drop_rare_relations",
     "drop_relations",
     "drop_unreachable",
-    "prune",
+    "prune_graph",
     "prune_table",
 ]
 
@@ -97,7 +97,7 @@ class PruneStep:
 Result = tuple[KnowledgeGraph, PruneStep]
 
 
-def prune(
+def prune_graph(
     kg: KnowledgeGraph, settings: PruneSettings | None = None
 ) -> tuple[KnowledgeGraph, list[PruneStep]]:
     """Run the steps that the settings ask for.

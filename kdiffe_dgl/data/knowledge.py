@@ -8,7 +8,7 @@ from typing import Any
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
-from kg_builders.build import build
+from kg_builders.build import build_graph
 from kg_builders.recipe import Recipe, load_recipe, parse_recipe
 
 __all__ = ["KnowledgeOptions", "with_knowledge"]
@@ -103,7 +103,7 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
     InputError
         If what the recipe names can't be read or doesn't fit the items.
     """
-    kg, report = build(recipe, folder, dataset.items.select("id", "label"), dataset.features)
+    kg, report = build_graph(recipe, folder, dataset.items.select("id", "label"), dataset.features)
     facts = report.to_dict() | {"recipe": recipe.model_dump(mode="json", exclude_defaults=True)}
     del facts["graph"]
     return dataset.replace(kg=kg, provenance=dict(dataset.provenance) | {"knowledge": facts})

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+import kg_builders
 from kg_builders import (
     InputError,
     KnowledgeGraph,
-    build,
+    build_graph,
     describe,
     load_recipe,
     render,
@@ -55,7 +56,7 @@ def text_of(renderable: object) -> str:
 
 
 def test_build_joins_everything(folder: Path) -> None:
-    kg, report = build(load_recipe(folder / "recipe.yaml"), folder)
+    kg, report = build_graph(load_recipe(folder / "recipe.yaml"), folder)
     named = kg.to_named()
     assert set(named.select("head_id", "relation", "tail_kind", "tail_id").rows()) == {
         ("a", "tag", "tag", "tool"), ("c", "tag", "tag", "home"),
@@ -82,7 +83,7 @@ def test_build_joins_everything(folder: Path) -> None:
 def test_given_items_and_features_replace_those_of_the_recipe(folder: Path) -> None:
     items = pl.DataFrame({"id": ["c", "new", "a"], "label": [None, "New", None]})
     features = {"look": np.array([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0]])}
-    kg, report = build(load_recipe(folder / "recipe.yaml"), folder, items, features)
+    kg, report = build_graph(load_recipe(folder / "recipe.yaml"), folder, items, features)
     assert kg.entities["id"].to_list()[:3] == ["c", "new", "a"]
     assert kg.n_items == 3
     assert report.extraction is not None
@@ -90,12 +91,12 @@ def test_given_items_and_features_replace_those_of_the_recipe(folder: Path) -> N
     near = kg.to_named().filter(pl.col("relation") == "look_neighbour")
     assert {frozenset(pair) for pair in near.select("head_id", "tail_id").rows()} == {frozenset(("c", "new"))}
     with pytest.raises(InputError, match=r"features 'look': have 3 rows; expected one for each of 2 items"):
-        build(load_recipe(folder / "recipe.yaml"), folder, items.head(2), features)
+        build_graph(load_recipe(folder / "recipe.yaml"), folder, items.head(2), features)
 
 
 def test_same_recipe_gives_the_same_bytes(folder: Path) -> None:
     for name in ("one", "two"):
-        kg, _ = build(load_recipe(folder / "recipe.yaml"), folder)
+        kg, _ = build_graph(load_recipe(folder / "recipe.yaml"), folder)
         write_knowledge_graph(kg, folder / name)
     for path in (folder / "one").iterdir():
         assert path.read_bytes() == (folder / "two" / path.name).read_bytes()
@@ -104,7 +105,7 @@ def test_same_recipe_gives_the_same_bytes(folder: Path) -> None:
 def test_features_alone() -> None:
     matrix = np.random.default_rng(0).normal(size=(9, 4))
     items = pl.DataFrame({"id": [str(number) for number in range(9)], "label": ["x"] * 9})
-    kg, report = build(
+    kg, report = build_graph(
         {"features": {"anything": {"neighbours": 2}}}, items=items, features={"anything": matrix}
     )
     assert kg.relations["name"].to_list() == ["anything_neighbour", "in_anything_cluster"]
@@ -132,14 +133,14 @@ TABLE = {"kind": "table", "path": "items.csv", "id": "sku"}
 )  # fmt: skip
 def test_bad_recipes(folder: Path, recipe: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build(recipe, folder)
+        build_graph(recipe, folder)
 
 
 def test_bad_items_and_rules_without_source() -> None:
     with pytest.raises(InputError, match=r"items: expected a table with columns id and label"):
-        build({}, items=pl.DataFrame({"id": ["a"]}))
+        build_graph({}, items=pl.DataFrame({"id": ["a"]}))
     with pytest.raises(InputError, match=r"has rules but no source"):
-        build({"rules": "lfm2k"}, items=pl.DataFrame({"id": ["a"], "label": ["A"]}))
+        build_graph({"rules": "lfm2k"}, items=pl.DataFrame({"id": ["a"], "label": ["A"]}))
 
 
 def test_bad_feature_files(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_bad_feature_files(tmp_path: Path) -> None:
     np.save(path, np.array([[1.0], [np.nan]]))
     items = pl.DataFrame({"id": ["a", "b"], "label": ["A", "B"]})
     with pytest.raises(InputError, match=r"m.npy: features 'm': row 1 holds NaN or infinity"):
-        build({"features": {"m": {"path": "m.npy"}}}, tmp_path, items)
+        build_graph({"features": {"m": {"path": "m.npy"}}}, tmp_path, items)
 
 
 def test_wrong_links_are_noticed(tmp_path: Path) -> None:
@@ -172,11 +173,11 @@ def test_wrong_links_are_noticed(tmp_path: Path) -> None:
         "external": [{"kind": "triples", "triples": "kg.txt", "links": "map.txt"}],
     }
     (tmp_path / "map.txt").write_text("".join(f"{row}\te{row}\n" for row in range(120)))
-    assert build(recipe, tmp_path)[1].warnings == []
+    assert build_graph(recipe, tmp_path)[1].warnings == []
     (tmp_path / "map.txt").write_text(
         "".join(f"{row}\te{other}\n" for row, other in enumerate(rng.permutation(120)))
     )
-    _, report = build(recipe, tmp_path)
+    _, report = build_graph(recipe, tmp_path)
     assert len(report.warnings) == 1
     assert "map.txt are probably those of another catalogue" in report.warnings[0]
     assert "Warning: what kg.txt says of 120 items" in text_of(report.render())
@@ -216,3 +217,11 @@ def test_describe_a_graph_by_hand() -> None:
     empty = describe(KnowledgeGraph.empty())
     assert empty["items"] == 0
     assert "triples" in text_of(render(empty))
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in kg_builders.__all__:
+        assert getattr(kg_builders, name) is not None
+        assert name in dir(kg_builders)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        kg_builders.nonsense  # noqa: B018

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg_builders import InputError, KnowledgeGraph
-from kg_builders.extract import Extraction, extract
+from kg_builders.extract import Extraction, extract_triples
 from kg_builders.io import write_knowledge_graph
 from kg_builders.rules import load_rules, parse_rules
 from kg_builders.sources import ItemRecords, read_lastfm
@@ -25,7 +25,7 @@ def run(fields: dict[str, list[Any]], *rules: dict[str, Any], label: str | None 
     count = len(next(iter(fields.values())))
     frame = pl.DataFrame({"id": [str(number + 1) for number in range(count)], **fields})
     records = ItemRecords(frame, dict.fromkeys(fields, "items.csv"))
-    return extract(records, parse_rules({"rules": list(rules), "label": label}))
+    return extract_triples(records, parse_rules({"rules": list(rules), "label": label}))
 
 
 def facts(kg: KnowledgeGraph) -> list[tuple[str, str, str, str]]:
@@ -290,7 +290,7 @@ def test_same_records_in_another_order_give_the_same_bytes(tmp_path: Path) -> No
     rules = parse_rules([{"kind": "list", "field": "tag", "spelling": "merge"}])
     folders = []
     for name, shuffled in (("a", frame), ("b", frame.sample(fraction=1.0, shuffle=True, seed=1))):
-        kg = extract(ItemRecords(shuffled, {"tag": "t.csv"}), rules).kg.align_items(
+        kg = extract_triples(ItemRecords(shuffled, {"tag": "t.csv"}), rules).kg.align_items(
             frame.select("id", label="id")
         )
         write_knowledge_graph(kg, tmp_path / name)
@@ -301,7 +301,7 @@ def test_same_records_in_another_order_give_the_same_bytes(tmp_path: Path) -> No
 def test_published_lastfm_tags(shared_data: Path) -> None:
     lines = (shared_data / "lfm2k" / "lfm2k_og_ids.inter").read_text().splitlines()[1:]
     ids = sorted({line.split("\t")[1] for line in lines}, key=int)
-    result = extract(read_lastfm(shared_data / "lfm2k").select_items(ids), load_rules("lfm2k"))
+    result = extract_triples(read_lastfm(shared_data / "lfm2k").select_items(ids), load_rules("lfm2k"))
     assert result.kg.n_items == 1_425
     assert result.report.coverage > 0.99
     usage = Counter(fact[3] for fact in facts(result.kg))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kg_builders import InputError, KnowledgeGraph, PruneSettings, parse_recipe, prune
+from kg_builders import InputError, KnowledgeGraph, PruneSettings, parse_recipe, prune_graph
 from kg_builders.core import hops_from, k_core_mask, simple_adjacency
 from kg_builders.prune import (
     drop_common_entities,
@@ -200,7 +200,7 @@ def test_pipeline_counts_add_up_and_items_stay() -> None:
     chosen = PruneSettings(
         drop_relations=("r2",), min_relation_triples=2, max_share=0.5, min_degree=3, k_core=2, max_hops=2
     )
-    pruned, steps = prune(kg, chosen)
+    pruned, steps = prune_graph(kg, chosen)
     assert [step.name for step in steps] == [
         "isolated entities", "named relations", "duplicate triples", "inverse relations", "rare relations",
         "common entities", "rare entities", "2-core", "unreachable entities", "distant entities",
@@ -213,7 +213,7 @@ def test_pipeline_counts_add_up_and_items_stay() -> None:
     assert by_name["common entities"].examples[0] == "everywhere (thing)"
     assert by_name["common entities"].items == 60
     assert by_name["rare relations"].examples == ("odd",)
-    again, more = prune(pruned, PruneSettings())
+    again, more = prune_graph(pruned, PruneSettings())
     assert again.triples.equals(pruned.triples)
     assert all(step.triples == 0 for step in more)
     assert more[0].to_dict()["reason"] == "entities without a triple"
@@ -221,12 +221,12 @@ def test_pipeline_counts_add_up_and_items_stay() -> None:
 
 
 def test_empty_graph_and_bad_settings() -> None:
-    pruned, _ = prune(
+    pruned, _ = prune_graph(
         KnowledgeGraph.empty(), PruneSettings(k_core=3, min_degree=2, max_share=0.5, max_hops=1)
     )
     assert pruned.n_entities == 0
     with pytest.raises(InputError, match=r"drop_relations: no relation 'gendre'; did you mean 'genre'"):
-        prune(graph([("i0", "genre", "a")]), PruneSettings(drop_relations=("gendre",)))
+        prune_graph(graph([("i0", "genre", "a")]), PruneSettings(drop_relations=("gendre",)))
     with pytest.raises(
         InputError, match=r"recipe: prune: unknown key 'mindegree'; did you mean 'min_degree'"
     ):
