@@ -103,7 +103,13 @@ class KDiffE(RecommenderModel):
     def _init_knowledge(self, n_entities: int, generator: torch.Generator) -> None:
         config = self.config.knowledge
         self.knowledge_encoder = RelationalAttention(
-            self.edges.n_relations, self.config.dim, config.layers, config.residual, config.dropout, generator
+            self.edges.n_relations,
+            self.config.dim,
+            config.layers,
+            config.residual,
+            config.dropout,
+            generator,
+            config.normalise,
         )
         self.knowledge = self._view()
         rows = SparseRows.from_pairs(self.edges.head, self.edges.tail, n_entities, n_entities)
@@ -135,6 +141,7 @@ class KDiffE(RecommenderModel):
             config.residual,
             config.dropout,
             generator,
+            config.gated,
         )
         users = torch.from_numpy(interactions.row.astype(np.int64))
         items = torch.from_numpy(interactions.col.astype(np.int64))

@@ -35,6 +35,9 @@ class KnowledgeConfig(Component):
     """Weight λ_res of the earlier layers."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Message dropout."""
+    normalise: bool = True
+    """Whether every layer gives vectors of length 1 (paper), or the mean of an entity and its context, which
+    leaves an item its length, and so its popularity."""
     main: Literal["full", "regenerated"] = "full"
     """Which knowledge graph the main view reads; the other one is contrasted with it."""
     top: int = Field(1, ge=0)
@@ -54,6 +57,8 @@ class ModalityConfig(Component):
 
     projection: Projection = "linear"
     """How raw features reach the embedding space."""
+    gated: bool = False
+    """Whether the multimodal view reads a projected feature as a gate on the item's embedding."""
     adjacency_weight: float = Field(0.2, ge=0)
     """Weight λ_adj of the embeddings aggregated over the generated graph."""
     residual: float = Field(0.5, ge=0)

@@ -117,6 +117,8 @@ class RelationalAttention(nn.Module):
         Dropout rate after aggregation.
     generator
         Source of the initial weights.
+    normalise
+        Whether every layer ends with rows of length 1; otherwise with the mean of entity and context.
     """
 
     def __init__(
@@ -127,9 +129,11 @@ class RelationalAttention(nn.Module):
         residual: float,
         message_dropout: float,
         generator: torch.Generator,
+        normalise: bool = True,
     ) -> None:
         super().__init__()
         self.layers, self.residual, self.message_dropout = layers, residual, message_dropout
+        self.normalise = normalise
         self.relations = xavier_uniform(n_relations, dim, generator)
         self.weight = xavier_uniform(2 * dim, dim, generator)
 
@@ -154,6 +158,7 @@ class RelationalAttention(nn.Module):
         for _ in range(self.layers):
             weights = attention_weights(view, layer, self.relations, self.weight)
             layer = layer + view.aggregate(layer, weights)
-            layer = functional.normalize(dropout(layer, self.message_dropout, generator))
+            layer = dropout(layer, self.message_dropout, generator)
+            layer = functional.normalize(layer) if self.normalise else layer / 2
             total = self.residual * total + layer
         return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -73,6 +74,8 @@ class ModalityViews(nn.Module):
         Dropout rate of the projected features.
     generator
         Source of the initial weights.
+    gated
+        Whether the multimodal view reads features as gates, see :meth:`multimodal`.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class ModalityViews(nn.Module):
         residual: float,
         feature_dropout: float,
         generator: torch.Generator,
+        gated: bool = False,
     ) -> None:
         super().__init__()
+        self.gated = gated
         self.modalities: Sequence[str] = tuple(features)
         self.layers, self.adjacency_weight, self.residual = layers, adjacency_weight, residual
         self.feature_dropout = feature_dropout
@@ -123,6 +128,11 @@ class ModalityViews(nn.Module):
         :math:`G_m` is the generated user-item graph. The weighted sum f over the modalities goes
         through the layers on Â, and :math:`\lambda_{res} \cdot normalise(f)` is added.
 
+        With gates, :math:`I \odot \sigma(\sqrt d F)` takes the place of F: a feature then weighs what
+        is known of an item from its users, and can't speak for an item by itself (after the
+        behaviour-guided purifier of Yu et al., *MGCN*, 2023; :math:`\sqrt d` undoes the length 1
+        of the rows of F).
+
         Parameters
         ----------
         projected
@@ -143,6 +153,8 @@ class ModalityViews(nn.Module):
         weights = self.weights()
         fused = torch.zeros_like(nodes)
         for weight, (name, features) in zip(weights, projected.items(), strict=True):
+            if self.gated:
+                features = items * torch.sigmoid(math.sqrt(items.shape[1]) * features)  # noqa: PLW2901
             encoded = operator(torch.cat([users, features]))
             back = operator(torch.cat([encoded[: len(users)], items]))
             fused = fused + weight * (encoded + back + self.adjacency_weight * generated[name](nodes))

@@ -91,10 +91,13 @@ def test_scattered_and_fused_messages_have_the_same_gradients() -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(("layers", "residual"), [(0, 0.5), (1, 0.5), (2, 0.0), (3, 0.7)])
-def test_knowledge_view_equals_the_equation(layers: int, residual: float, fused: bool) -> None:
+@pytest.mark.parametrize("normalise", [True, False])
+def test_knowledge_view_equals_the_equation(
+    layers: int, residual: float, fused: bool, normalise: bool
+) -> None:
     graph, triples, entities, _ = knowledge_case(7)
     encoder = RelationalAttention(
-        RELATIONS, DIM, layers, residual, 0.5, torch.Generator().manual_seed(0)
+        RELATIONS, DIM, layers, residual, 0.5, torch.Generator().manual_seed(0), normalise
     ).double()
     found = encoder(make_view(graph, fused), torch.tensor(entities), None).detach().numpy()
     weight, relations = encoder.weight.detach().numpy(), encoder.relations.detach().numpy()
@@ -104,7 +107,7 @@ def test_knowledge_view_equals_the_equation(layers: int, residual: float, fused:
         message = np.zeros_like(layer)
         for (head, _, tail), share in zip(triples, alpha, strict=True):
             message[head] += share * layer[tail]
-        layer = unit(layer + message)
+        layer = unit(layer + message) if normalise else (layer + message) / 2
         total = residual * total + layer
     np.testing.assert_allclose(found, total, rtol=1e-6)
 
@@ -156,12 +159,13 @@ def test_generated_view_becomes_its_normalised_adjacency() -> None:
 
 @pytest.mark.parametrize("n_modalities", [1, 2, 3])
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_modality_views_equal_the_equations(n_modalities: int, layers: int) -> None:
+@pytest.mark.parametrize("gated", [False, True])
+def test_modality_views_equal_the_equations(n_modalities: int, layers: int, gated: bool) -> None:
     rng = np.random.default_rng(n_modalities)
     names = [f"modality {m}" for m in range(n_modalities)]
     raw = {name: torch.tensor(rng.normal(size=(ITEMS, 3 + m))) for m, name in enumerate(names)}
     views = ModalityViews(
-        raw, DIM, "linear", layers, 0.2, 0.6, 0.5, torch.Generator().manual_seed(2)
+        raw, DIM, "linear", layers, 0.2, 0.6, 0.5, torch.Generator().manual_seed(2), gated
     ).double()
     views.fusion.data = torch.tensor(rng.normal(size=n_modalities))
     users, items = rng.normal(size=(USERS, DIM)), rng.normal(size=(ITEMS, DIM))
@@ -182,6 +186,8 @@ def test_modality_views_equal_the_equations(n_modalities: int, layers: int) -> N
     shares, fused = softmax(views.fusion.detach().numpy()), np.zeros((USERS + ITEMS, DIM))
     for share, name in zip(shares, names, strict=True):
         features = projected[name].detach().numpy()
+        if gated:
+            features = items / (1 + np.exp(-np.sqrt(DIM) * features))
         encoded = main @ np.concatenate([users, features])
         back = main @ np.concatenate([encoded[:USERS], items])
         fused += share * (encoded + back + 0.2 * (generated[name] @ np.concatenate([users, items])))
