@@ -11,8 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kdiffe_dgl.cli.data_options import INTERACTIONS, NAMED_PATH, OUT, OVERWRITE, PATH, SPLIT, examples
-from kdiffe_dgl.cli.output import render
+from kdiffe_dgl.cli.data_options import INTERACTIONS, OUT, OVERWRITE, SPLIT
 from kdiffe_dgl.data.catalog import CATALOG, catalog_entry
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.data.describe import describe, summary_tables
@@ -25,6 +24,7 @@ from kdiffe_dgl.data.split import STRATEGIES, split_interactions
 from kdiffe_dgl.data.storage import INDEX, copy_sidecars, require_free
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.errors import InputError
+from kg_builders.cli.shell import NAMED_PATH, PATH, examples, render
 
 __all__ = ["data", "knowledge_notes"]
 

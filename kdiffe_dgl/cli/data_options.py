@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kdiffe_dgl.data.split import STRATEGIES
+from kg_builders.cli.shell import PATH
 
-__all__ = ["INTERACTIONS", "NAMED_PATH", "OUT", "OVERWRITE", "PATH", "SPLIT", "examples"]
+__all__ = ["INTERACTIONS", "OUT", "OVERWRITE", "SPLIT"]
 
 Command = Callable[..., Any]
-_HELP_WIDTH = 74
-PATH = click.Path(path_type=Path)
 
 
 class _Ratios(click.ParamType):
@@ -34,22 +32,6 @@ class _Ratios(click.ParamType):
         return train, validation, test
 
 
-class _NamedPath(click.ParamType):
-    """``NAME=PATH``."""
-
-    name = "NAME=PATH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Path]:
-        if isinstance(value, tuple):
-            return value
-        name, equals, path = str(value).partition("=")
-        if not (name and equals and path):
-            self.fail(f"{value!r} is not NAME=PATH, such as image=image_feat.npy", param, ctx)
-        return name, Path(path)
-
-
 def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def apply(command: Command) -> Command:
         for decorator in reversed(decorators):
@@ -58,9 +40,6 @@ def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], C
 
     return apply
 
-
-NAMED_PATH = _NamedPath()
-"""``image=a.npy`` -> ``("image", Path("a.npy"))``."""
 
 OUT = click.option("--out", type=PATH, required=True, help="Folder to make.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace a data set that is already there.")
@@ -80,19 +59,3 @@ INTERACTIONS = _options(
     ),
     SPLIT,
 )
-
-
-def examples(*commands: str) -> str:
-    """Return the end of a command's help: examples, one a line, long ones broken where an option begins."""
-    lines = []
-    for command in commands:
-        words = [word if number == 0 else f"--{word}" for number, word in enumerate(command.split(" --"))]
-        line = "  " + words[0]
-        for word in words[1:]:
-            if len(line) + len(word) > _HELP_WIDTH:
-                lines.append(line + " \\")
-                line = "     "
-            line += " " + word
-        lines.append(line)
-    # The backspace tells click to keep the lines as they are.
-    return "\n".join(["\b", "Examples:", *lines])

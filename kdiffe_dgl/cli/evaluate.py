@@ -9,11 +9,12 @@ import click
 import torch
 
 from kdiffe_dgl.cli.options import CUTOFFS
-from kdiffe_dgl.cli.output import emit, render
+from kdiffe_dgl.cli.output import emit
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.evaluation import Evaluator, dot_product
 from kdiffe_dgl.evaluation.tables import metrics_table
 from kdiffe_dgl.serving import RunFolder
+from kg_builders.cli.shell import render
 
 __all__ = ["evaluate"]
 

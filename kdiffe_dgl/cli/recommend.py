@@ -13,9 +13,10 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from kdiffe_dgl.cli.output import emit, render
+from kdiffe_dgl.cli.output import emit
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import Recommender
+from kg_builders.cli.shell import render
 
 __all__ = ["recommend"]
 

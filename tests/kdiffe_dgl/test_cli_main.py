@@ -16,10 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kdiffe_dgl import __version__
-from kdiffe_dgl.cli import LazyGroup, main
+from kdiffe_dgl.cli import main
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import Recommender, RunFolder
+from kg_builders.cli.shell import LazyGroup
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_command_that_can_not_be_imported_breaks_no_other(failing: LazyGroup) ->
 
 def test_ctrl_c_in_a_real_process(failing: LazyGroup, tmp_path: Path) -> None:
     code = (
-        "from kdiffe_dgl.cli import LazyGroup\n"
+        "from kg_builders.cli.shell import LazyGroup\n"
         "LazyGroup('kdiffe', lazy={'wait': ('lazy_commands:wait', '')})(['wait'])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
