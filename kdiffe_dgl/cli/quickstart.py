@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdiffe_dgl.cli import INTERRUPTED
 from kdiffe_dgl.cli.data import knowledge_notes
 from kdiffe_dgl.cli.progress import TrainingProgress
 from kdiffe_dgl.cli.train import settings_for, summary
@@ -25,7 +24,7 @@ from kdiffe_dgl.evaluation.tables import metrics_table
 from kdiffe_dgl.serving.recommender import Recommender
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.run import train_run
-from kg_builders.cli.shell import render
+from kg_builders.cli.shell import INTERRUPTED, render
 
 __all__ = ["quickstart"]
 

@@ -8,7 +8,6 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from kdiffe_dgl.cli import INTERRUPTED
 from kdiffe_dgl.cli.progress import TrainingProgress
 from kdiffe_dgl.config import read_yaml
 from kdiffe_dgl.data.dataset import RecDataset
@@ -17,6 +16,7 @@ from kdiffe_dgl.evaluation.report import write_report
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig, layer, preset, preset_names, resolve
 from kdiffe_dgl.training.run import RunOutcome, resume_run, train_run
+from kg_builders.cli.shell import INTERRUPTED
 
 __all__ = ["settings_for", "summary", "train"]
 

@@ -18,7 +18,7 @@ from kg_builders.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["NAMED_PATH", "PATH", "LazyGroup", "examples", "render"]
+__all__ = ["INTERRUPTED", "NAMED_PATH", "PATH", "LazyGroup", "examples", "render"]
 
 _HELP_WIDTH = 74
 _PIPED_WIDTH = 120
