@@ -94,10 +94,12 @@ class BadRecords:
             raise InputError(f"max_bad is {self.max_bad}; expected a share between 0 and 1")
 
     def add(self, line: int, text: str | bytes, reason: str) -> None:
-        """Count a bad record; it must be in ``total`` too."""
+        """Count a bad record; it must be in ``total`` too. The first few by line are kept."""
         self.count += 1
-        if len(self.first) < _QUOTED:
+        if len(self.first) < _QUOTED or line < self.first[-1].line:
             self.first.append(BadRecord(line, shorten(text) if text else "", reason))
+            self.first.sort(key=lambda record: record.line)
+            del self.first[_QUOTED:]
 
     def add_value(self, name: str, what: str, line: int, text: str, count: int = 1) -> None:
         """Count values of a field that were left out; ``line`` and ``text`` are those of the first."""
@@ -115,17 +117,18 @@ class BadRecords:
         """
         base = self.total if final else max(self.total, _EARLY)
         if self.count > self.max_bad * base:
-            shown = "; ".join(str(record) for record in self.first[:_SHOWN])
+            others = "; ".join(str(record) for record in self.first[1:_SHOWN])
             raise InputError(
-                f"{self.file}: {self.count:,} of {'' if final else 'the first '}{self.total:,} records "
-                f"{'is' if self.count == 1 else 'are'} bad, {self._allowed()}: {shown}"
+                f"{self.file}, {self.first[0]}"
+                + (f"; {self._share(self.count, 'bad')}" if self.max_bad else "")
+                + (f"; also {others}" if others else "")
             )
         for what, problem in self.values.items():
             if problem.count > self.max_bad * base:
                 first = problem.first[0]
                 raise InputError(
-                    f"{self.file}, line {first.line}: {what}, got {first.text}; "
-                    f"{problem.count:,} of {self.total:,} records are so, {self._allowed()}"
+                    f"{self.file}, line {first.line}: {what}, got {first.text}"
+                    + (f"; {self._share(problem.count, 'so')}" if self.max_bad else "")
                 )
 
     def sentences(self) -> list[str]:
@@ -155,11 +158,11 @@ class BadRecords:
             "cut": _plain_problems(self.cut),
         }
 
-    def _allowed(self) -> str:
+    def _share(self, count: int, how: str) -> str:
+        verb = "is" if count == 1 else "are"
         return (
+            f"{count:,} of {self.total:,} records {verb} {how}, "
             f"more than the {self.max_bad:.1%} that max_bad allows"
-            if self.max_bad
-            else "and max_bad allows none"
         )
 
     @staticmethod

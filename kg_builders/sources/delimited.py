@@ -1,54 +1,38 @@
 """Delimited text with exact complaints: every row knows its line, every error names it.
 
 Polars' own reader fills rows that are too short with nulls and can't say which line is too long, so lines are
-counted and split here; it works on whole columns and stays fast.
+counted and split here, by whole columns a block at a time.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from kg_builders.config import nearest
 from kg_builders.errors import InputError
+from kg_builders.sources.bad import BadRecords
+from kg_builders.sources.streams import MAX_LINE, LineBlock, Progress, read_lines
 
-__all__ = ["LINE", "parse_numbers", "read_delimited", "read_text", "require_columns"]
+__all__ = [
+    "LINE",
+    "decode_lines",
+    "delimited_blocks",
+    "parse_numbers",
+    "read_delimited",
+    "require_columns",
+]
 
 LINE = "__line__"
 """Column with the number of the line, from 1, that a row begins on."""
 
 DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "vertical bar", " ": "space", "::": "'::'"}
-
-
-def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file, a byte-order mark taken off.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, empty, holds NUL bytes or isn't UTF-8, with the line.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from error
-    if not data.strip():
-        raise InputError(f"{path}: is empty; expected at least one line")
-    nul = data.find(b"\0")
-    if nul >= 0:
-        raise InputError(f"{path}, line {_line_at(data, nul)}: holds a NUL byte; expected UTF-8 text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = _line_at(data, error.start)
-        raise InputError(
-            f"{path}, line {line}: byte {data[error.start]:#04x} isn't UTF-8; expected UTF-8 text"
-        ) from error
+_QUOTED_LINES = 1_000
 
 
 def read_delimited(
@@ -56,13 +40,17 @@ def read_delimited(
     delimiter: str,
     columns: Sequence[str] | None = None,
     quote: str | None = None,
+    *,
+    bad: BadRecords | None = None,
+    encoding: str = "utf-8",
+    progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Read a delimited text file; every value stays a text, an empty one becomes null.
 
     Parameters
     ----------
     path
-        The file; lines end in LF or CRLF, blank lines are skipped.
+        The file, plain or compressed; lines end in LF or CRLF, blank lines are skipped.
     delimiter
         What separates the values, one character or more.
     columns
@@ -70,6 +58,12 @@ def read_delimited(
     quote
         Character around values that hold a delimiter or a line break; none by default, since many
         published files hold bare quotation marks.
+    bad
+        Takes the lines that can't be read and are left out; without it, none may be.
+    encoding
+        That of the text, such as ``latin-1``.
+    progress
+        Is told how far the reading is.
 
     Returns
     -------
@@ -79,37 +73,53 @@ def read_delimited(
     Raises
     ------
     InputError
-        If the file can't be read, the header names a column twice, the delimiter is another one, a
-        line has too few or too many values, or there is no line besides the header.
+        If the file can't be read, the header names a column twice, the delimiter is another one, more
+        lines than ``bad`` tolerates have too few or too many values or aren't text, or there is no line
+        besides the header.
     """
-    path = Path(path)
-    text = read_text(path)
-    if quote is not None and quote in text:
-        lines, cells = _split_quoted(path, text, delimiter, quote)
-    else:
-        lines, cells = _split_plain(text, delimiter)
-    if columns is None:
-        names = [(name or "").strip() for name in cells[0].to_list()]
-        _check_header(path, names, delimiter)
-        lines, cells = lines[1:], cells[1:]
-    else:
-        names = list(columns)
-    if not len(cells):
-        raise InputError(f"{path}: has a header but no rows; expected at least one")
-    widths = cells.list.len()
-    ragged = widths != len(names)
-    if ragged.any():
-        at = int(ragged.arg_max() or 0)
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        hint = _other_delimiter(cells[at][0], delimiter) if widths[at] == 1 else ""
+    bad = bad if bad is not None else BadRecords(str(path), max_bad=0.0)
+    blocks = delimited_blocks(path, delimiter, columns, quote, bad=bad, encoding=encoding, progress=progress)
+    frame = pl.concat(list(blocks))
+    bad.check(final=True)
+    return frame
+
+
+def delimited_blocks(
+    path: str | Path,
+    delimiter: str,
+    columns: Sequence[str] | None = None,
+    quote: str | None = None,
+    *,
+    bad: BadRecords,
+    encoding: str = "utf-8",
+    progress: Progress | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Read a delimited text file in blocks; see :func:`read_delimited`."""
+    if quote is not None and len(delimiter) != 1:
         raise InputError(
-            f"{path}, line {lines[at]}: has {_count(int(widths[at]), 'value')} separated by "
-            f"{_called(delimiter)}, expected {len(names)} ({shown}){hint}"
+            f"{path}: values may be quoted; expected a delimiter of one character, got {delimiter!r}"
         )
-    columns_of = pl.DataFrame({"cells": cells}).select(
-        pl.col("cells").list.get(index).replace("", None).alias(name) for index, name in enumerate(names)
-    )
-    return columns_of.with_columns(lines.alias(LINE))
+    rows = _Rows(bad, delimiter, quote, encoding)
+    names = None if columns is None else list(columns)
+    found = False
+    for block in _with_end(read_lines(path, progress)):
+        lines, cells = rows.take(block)
+        if names is None and len(cells):
+            names = [(name or "").strip() for name in cells[0].to_list()]
+            bad.total -= 1
+            _check_header(path, names, delimiter, int(lines[0]))
+            lines, cells = lines[1:], cells[1:]
+        if names is not None and len(cells):
+            frame = _columns(lines, cells, names, delimiter, bad)
+            found = True
+            bad.check()
+            yield frame
+    if names is None:
+        bad.check(final=True)
+        raise InputError(f"{path}: is empty; expected at least one line")
+    if not found:
+        bad.check(final=True)
+        raise InputError(f"{path}: has a header but no rows; expected at least one")
 
 
 def require_columns(path: str | Path, frame: pl.DataFrame, wanted: Sequence[str]) -> None:
@@ -136,41 +146,149 @@ def parse_numbers(path: str | Path, frame: pl.DataFrame, column: str) -> pl.Expr
     return number.alias(column)
 
 
-def _split_plain(text: str, delimiter: str) -> tuple[pl.Series, pl.Series]:
-    rows = pl.DataFrame({"text": text.split("\n")}).with_row_index("line", offset=1)
-    rows = rows.with_columns(pl.col("text").str.strip_suffix("\r")).filter(pl.col("text").str.len_bytes() > 0)
-    return rows["line"].cast(pl.Int64), rows["text"].str.split(delimiter)
+def decode_lines(block: LineBlock, bad: BadRecords, encoding: str = "utf-8") -> list[str]:
+    """Decode the lines of a block; those that are too long, hold NUL bytes or can't be decoded become empty.
+
+    Such lines are counted as bad records.
+    """
+    for line, beginning in block.too_long:
+        bad.total += 1
+        bad.add(line, beginning, f"is longer than {MAX_LINE >> 20} MiB")
+    joined = b"\n".join(block.lines)
+    if b"\0" not in joined:
+        try:
+            return joined.decode(encoding).replace("\r\n", "\n").removesuffix("\r").split("\n")
+        except UnicodeDecodeError:
+            pass
+    lines = []
+    for number, line in enumerate(block.lines, start=block.first):
+        reason = "holds a NUL byte" if b"\0" in line else ""
+        try:
+            text = line.decode(encoding).removesuffix("\r")
+        except UnicodeDecodeError as error:
+            called = "UTF-8" if encoding == "utf-8" else encoding
+            reason = reason or f"byte {line[error.start]:#04x} isn't {called}"
+        if reason:
+            bad.total += 1
+            bad.add(number, line, reason)
+            text = ""
+        lines.append(text)
+    return lines
 
 
-def _split_quoted(path: Path, text: str, delimiter: str, quote: str) -> tuple[pl.Series, pl.Series]:
-    if len(delimiter) != 1:
-        raise InputError(
-            f"{path}: holds quoted values; expected a delimiter of one character, got {delimiter!r}"
-        )
-    lines: list[int] = []
-    cells: list[list[str]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote, strict=True)
-    start = 1
-    try:
-        for row in reader:
+@dataclass
+class _Rows:
+    """Splits lines into values; a quoted value may go on over lines, and over the end of a block."""
+
+    bad: BadRecords
+    delimiter: str
+    quote: str | None
+    encoding: str
+    _open: list[tuple[int, str]] = field(default_factory=list)
+
+    def take(self, block: LineBlock | None) -> tuple[pl.Series, pl.Series]:
+        """Return the line numbers and the lists of values of a block; None is the end of the file."""
+        texts = [] if block is None else decode_lines(block, self.bad, self.encoding)
+        first = 1 if block is None else block.first
+        if self._open or (self.quote is not None and any(self.quote in text for text in texts)):
+            lines, cells = self._split_quoted(list(enumerate(texts, start=first)), end=block is None)
+            result = pl.Series(lines, dtype=pl.Int64), pl.Series(cells, dtype=pl.List(pl.Utf8))
+        else:
+            rows = pl.DataFrame({"text": texts}, schema={"text": pl.Utf8}).with_row_index(
+                "line", offset=first
+            )
+            rows = rows.filter(pl.col("text").str.len_bytes() > 0)
+            result = rows["line"].cast(pl.Int64), rows["text"].str.split(self.delimiter)
+        self.bad.total += len(result[0])
+        return result
+
+    def _split_quoted(self, texts: list[tuple[int, str]], end: bool) -> tuple[list[int], list[list[str]]]:
+        assert self.quote is not None
+        lines: list[int] = []
+        cells: list[list[str]] = []
+        waiting = [*self._open, *texts]
+        self._open = []
+        at = 0
+        while at < len(waiting):
+            number, text = waiting[at]
+            stop = self._end_of_record(waiting, at)
+            if stop is None and not end and len(waiting) - at < _QUOTED_LINES:
+                self._open = waiting[at:]
+                break
+            record = None if stop is None else "\n".join(part for _, part in waiting[at:stop])
+            row = None if record is None else self._parse(record)
+            if row is None:
+                # Only its first line is given up, or a stray quotation mark would swallow the file.
+                self.bad.total += 1
+                self.bad.add(number, text, "the quotation is broken")
+                at += 1
+                continue
             if row:
-                lines.append(start)
+                lines.append(number)
                 cells.append(row)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{path}, line {start}: the quotation is broken ({error})") from error
-    return pl.Series(lines, dtype=pl.Int64), pl.Series(cells, dtype=pl.List(pl.Utf8))
+            at = stop or at + 1
+        return lines, cells
+
+    def _end_of_record(self, waiting: list[tuple[int, str]], at: int) -> int | None:
+        """Return the place after the record's last line: where its quotation marks are even in number."""
+        marks = 0
+        for stop in range(at, min(at + _QUOTED_LINES, len(waiting))):
+            marks += waiting[stop][1].count(self.quote or "")
+            if marks % 2 == 0:
+                return stop + 1
+        return None
+
+    def _parse(self, record: str) -> list[str] | None:
+        if self.quote is None or self.quote not in record:
+            return record.split(self.delimiter) if record else []
+        reader = csv.reader(
+            io.StringIO(record, newline=""), delimiter=self.delimiter, quotechar=self.quote, strict=True
+        )
+        try:
+            rows = list(reader)
+        except csv.Error:
+            return None
+        return rows[0] if len(rows) == 1 else None
 
 
-def _check_header(path: Path, names: list[str], delimiter: str) -> None:
+def _with_end(blocks: Iterator[LineBlock]) -> Iterator[LineBlock | None]:
+    yield from blocks
+    yield None
+
+
+def _columns(
+    lines: pl.Series, cells: pl.Series, names: list[str], delimiter: str, bad: BadRecords
+) -> pl.DataFrame:
+    """Return the columns of the rows that have as many values as names; the others are bad."""
+    widths = cells.list.len()
+    ragged = widths != len(names)
+    if ragged.any():
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        for line, row in zip(lines.filter(ragged), cells.filter(ragged), strict=True):
+            values = row.to_list()
+            hint = _other_delimiter(values[0], delimiter) if len(values) == 1 else ""
+            bad.add(
+                line,
+                "",
+                f"has {_count(len(values), 'value')} separated by {_called(delimiter)}, "
+                f"expected {len(names)} ({shown}){hint}",
+            )
+        lines, cells = lines.filter(~ragged), cells.filter(~ragged)
+    frame = pl.DataFrame({"cells": cells}).select(
+        pl.col("cells").list.get(index).replace("", None).alias(name) for index, name in enumerate(names)
+    )
+    return frame.with_columns(lines.alias(LINE))
+
+
+def _check_header(path: str | Path, names: list[str], delimiter: str, line: int) -> None:
     if len(names) == 1:
         other = _other_delimiter(names[0], delimiter)
         if other:
-            raise InputError(f"{path}, line 1: the header has one column, {names[0]!r}{other}")
+            raise InputError(f"{path}, line {line}: the header has one column, {names[0]!r}{other}")
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{path}, line 1: column {name!r} occurs twice; expected different names")
+            raise InputError(f"{path}, line {line}: column {name!r} occurs twice; expected different names")
         seen.add(name)
 
 
@@ -191,5 +309,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _line_at(data: bytes, offset: int) -> int:
-    return data.count(b"\n", 0, offset) + 1
+def read_text(path: str | Path) -> str:
+    """Read a text file whole."""
+    blocks = [decode_lines(block, BadRecords(str(path), max_bad=0.0)) for block in read_lines(path)]
+    return "\n".join(line for block in blocks for line in block)

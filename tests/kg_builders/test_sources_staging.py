@@ -132,20 +132,21 @@ def test_too_many_bad_records_end_the_reading() -> None:
     bad.add(11, "y", "isn't JSON")
     bad.check()
     message = (
-        r"f.jsonl: 11 of 1,000 records are bad, more than the 1.0% that max_bad allows: line 1: isn't JSON"
+        r"f.jsonl, line 1: isn't JSON \('x+...'\); 11 of 1,000 records are bad, more than the 1.0% that "
+        r"max_bad allows; also line 2: isn't JSON .*; line 3: isn't JSON"
     )
     with pytest.raises(InputError, match=message):
         bad.check(final=True)
     for line in range(12, 52):
         bad.add(line, "y", "isn't JSON")
-    with pytest.raises(InputError, match=r"f.jsonl: 51 of the first 1,000 records are bad"):
+    with pytest.raises(InputError, match=r"f.jsonl, line 1: .* 51 of 1,000 records are bad"):
         bad.check()
+    bad.add(0, "z", "comes first")
+    assert [record.line for record in bad.first] == [0, 1, 2, 3, 4]
     none = BadRecords("g", max_bad=0.0, total=10_000, count=0)
     none.check(final=True)
     none.add(7, "", "id is empty")
-    with pytest.raises(
-        InputError, match=r"g: 1 of 10,000 records is bad, and max_bad allows none: line 7: id is empty$"
-    ):
+    with pytest.raises(InputError, match=r"^g, line 7: id is empty$"):
         none.check(final=True)
     with pytest.raises(InputError, match=r"max_bad is 2; expected a share"):
         BadRecords("g", max_bad=2)
