@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kdiffe_dgl.cli.attach import attach_command
 from kdiffe_dgl.cli.data_options import INTERACTIONS, OUT, OVERWRITE, SPLIT
 from kdiffe_dgl.data.catalog import CATALOG, catalog_entry
 from kdiffe_dgl.data.dataset import RecDataset
@@ -32,6 +33,9 @@ __all__ = ["data", "knowledge_notes"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def data() -> None:
     """Fetch, import, describe, split, list and make data sets."""
+
+
+data.add_command(attach_command)
 
 
 @data.command(

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kg_builders.build import build_graph
 from kg_builders.recipe import Recipe, load_recipe, parse_recipe
+from kg_builders.schema import ITEM, KnowledgeGraph
 
-__all__ = ["KnowledgeOptions", "with_knowledge"]
+__all__ = ["KnowledgeOptions", "attach_graph", "with_knowledge"]
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,34 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
     facts = report.to_dict() | {"recipe": recipe.model_dump(mode="json", exclude_defaults=True)}
     del facts["graph"]
     return dataset.replace(kg=kg, provenance=dict(dataset.provenance) | {"knowledge": facts})
+
+
+def attach_graph(dataset: RecDataset, kg: KnowledgeGraph, origin: str) -> RecDataset:
+    """Return the data set with a graph that was built elsewhere, in place of the one that it has.
+
+    Items meet by their original ids. Items of the graph that the data set doesn't have become ordinary
+    entities of it: what is known of them still joins the others.
+
+    Parameters
+    ----------
+    kg
+        The graph.
+    origin
+        Where it is from, for the provenance.
+
+    Raises
+    ------
+    InputError
+        If the graph knows none of the items.
+    """
+    own = kg.entities.filter(pl.col("kind") == ITEM)
+    known = int(dataset.items["id"].is_in(own["id"].implode()).sum())
+    if not known:
+        example, other = dataset.items["id"][0], own["id"][0] if len(own) else "none"
+        raise InputError(
+            f"{origin}: knows no item of data set {dataset.name}, whose ids look like {example!r}; "
+            f"its own look like {other!r}"
+        )
+    aligned = kg.align_items(dataset.items.select("id", "label"))
+    facts = {"graph": origin, "items_known": known, "warnings": []}
+    return dataset.replace(kg=aligned, provenance=dict(dataset.provenance) | {"knowledge": facts})

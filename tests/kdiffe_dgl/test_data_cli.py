@@ -354,7 +354,7 @@ def test_the_planted_raw_files_import_to_the_same_data(tmp_path):
     assert set(imported.kg.to_named().select(keys).iter_rows()) == expected
 
 
-@pytest.mark.parametrize("command", ["list", "fetch", "import", "describe", "split", "synth"])
+@pytest.mark.parametrize("command", ["attach", "list", "fetch", "import", "describe", "split", "synth"])
 def test_help_has_examples(command):
     result = _run(command, "--help")
     assert result.exit_code == 0

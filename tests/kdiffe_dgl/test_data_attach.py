@@ -1,0 +1,87 @@
+"""``kdiffe data attach``: another graph or more features, all else as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from kdiffe_dgl.cli import main
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kg_builders import KnowledgeGraph, write_knowledge_graph
+from kg_builders.schema import NAMED_SCHEMA
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["data", "attach", *map(str, arguments)])
+
+
+def _graph(*pairs: tuple[str, str]) -> KnowledgeGraph:
+    rows = [("item", item, "genre", "genre", genre, None, "test") for item, genre in pairs]
+    return KnowledgeGraph.from_named(pl.DataFrame(rows, schema=NAMED_SCHEMA, orient="row"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "planted"
+    planted(PlantedConfig(n_users=20, n_items=15)).dataset.save(folder)
+    return folder
+
+
+def test_items_meet_by_their_ids_and_all_else_stays(data: Path, tmp_path: Path) -> None:
+    before = RecDataset.load(data)
+    ids = before.items["id"].to_list()
+    write_knowledge_graph(_graph((ids[3], "a"), (ids[1], "b"), ("of nowhere", "b")), tmp_path / "kg")
+    np.save(tmp_path / "sound.npy", np.ones((before.n_items, 2), dtype=np.float32))
+    result = _run(
+        data,
+        "--kg",
+        tmp_path / "kg",
+        "--features",
+        f"sound={tmp_path / 'sound.npy'}",
+        "--out",
+        tmp_path / "new",
+    )
+    assert result.exit_code == 0, result.output
+    assert "3 triples; it knows 2 of 15 items" in result.stdout
+    after = RecDataset.load(tmp_path / "new")
+    assert after.kg is not None
+    facts = after.kg.to_named().select("head_kind", "head_id", "tail_id").rows()
+    assert sorted(facts) == [("item", ids[1], "b"), ("item", ids[3], "a"), ("item", "of nowhere", "b")]
+    assert after.kg.entities["id"].head(15).to_list() == ids
+    assert after.interactions.equals(before.interactions)
+    assert set(after.features) == {*before.features, "sound"}
+    assert after.fingerprint != before.fingerprint
+
+
+def test_a_graph_can_be_taken_away(data: Path, tmp_path: Path) -> None:
+    assert _run(data, "--no-kg", "--out", tmp_path / "bare").exit_code == 0
+    assert RecDataset.load(tmp_path / "bare").kg is None
+    assert RecDataset.load(data).kg is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "expected --kg, --no-kg or --features"),
+        (("--kg", "kg", "--no-kg"), "expected --kg, --no-kg or --features"),
+        (("--kg", "kg"), "knows no item of data set"),
+        (("--kg", "missing"), "no such folder"),
+        (("--features", "sound=short.npy"), "short.npy"),
+    ],
+)
+def test_bad_input(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_knowledge_graph(_graph(("of nowhere", "b")), tmp_path / "kg")
+    np.save("short.npy", np.ones((3, 2), dtype=np.float32))
+    result = _run(data, *arguments, "--out", "new")
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not Path("new").exists()
