@@ -10,10 +10,16 @@ import re
 
 import polars as pl
 
-__all__ = ["clean_text", "fold_case", "spelling_key", "stop_words"]
+__all__ = ["TAG", "clean_text", "fold_case", "number_of", "spelling_key", "stop_words"]
 
 # Only entities that end properly: "&copy" in "Rock&copying" is no entity.
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
+TAG = r"<[a-zA-Z/!][^<>]*>"
+"""An HTML tag or comment; a text such as "<3" or "a < b" holds none."""
+
+_HIDDEN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>"
+_CURRENCY = r"(?:[$€£¥₹]|[A-Z]{2,3}\$|[A-Z]{3})"
+_PRICE = rf"^(?:{_CURRENCY}\s*)?(-?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?)(?:\s*{_CURRENCY})?$"
 _CONTROL = r"[\p{Cc}\p{Cf}]"
 _LATIN_MARKS = r"(\p{Latin})[\x{0300}-\x{036F}]+"
 # Punctuation and separators, but not "#", which tells "C#" from "C". Symbols such as "+" or "<" stay.
@@ -21,7 +27,7 @@ _SEPARATORS = r"[[\p{P}\p{Z}]--[#]]+"
 
 
 def clean_text(values: pl.Series) -> pl.Series:
-    r"""Decode HTML entities, apply Unicode NFKC, turn control characters and runs of space into one space.
+    r"""Decode HTML entities, apply Unicode NFKC, turn tags, control characters and spaces into one space.
 
     Returns
     -------
@@ -30,12 +36,11 @@ def clean_text(values: pl.Series) -> pl.Series:
 
     Examples
     --------
-    >>> clean_text(pl.Series(["  Rock &amp;\u00a0Roll ", "\uff2a-Pop", " "])).to_list()
+    >>> clean_text(pl.Series(["  Rock &amp;\u00a0<b>Roll</b> ", "\uff2a-Pop", " "])).to_list()
     ['Rock & Roll', 'J-Pop', None]
     """
     return (
-        _decode_entities(values.cast(pl.Utf8))
-        .str.normalize("NFKC")
+        _drop_tags(_decode_entities(values.cast(pl.Utf8)).str.normalize("NFKC"))
         .str.replace_all(_CONTROL, " ")
         .str.replace_all(r"\s+", " ")
         .str.strip_chars()
@@ -76,12 +81,33 @@ def spelling_key(values: pl.Series) -> pl.Series:
     )
 
 
+def number_of(values: pl.Series) -> pl.Series:
+    """Read numbers, also prices with their currency and commas between thousands; null for anything else.
+
+    Examples
+    --------
+    >>> number_of(pl.Series(["12.5", "$1,299.00", "20 EUR", "1e3", "see price in cart"])).to_list()
+    [12.5, 1299.0, 20.0, 1000.0, None]
+    """
+    plain = values.cast(pl.Float64, strict=False)
+    if plain.null_count() == values.null_count():
+        return plain
+    price = values.str.extract(_PRICE).str.replace_all(",", "", literal=True).cast(pl.Float64, strict=False)
+    return plain.zip_with(plain.is_not_null(), price)
+
+
 def stop_words() -> frozenset[str]:
     """Return scikit-learn's English stop words."""
     # Imported here: it takes seconds, and only the keyword rule needs it.
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # noqa: PLC0415
 
     return frozenset(ENGLISH_STOP_WORDS)
+
+
+def _drop_tags(values: pl.Series) -> pl.Series:
+    if not values.str.contains("<", literal=True).any():
+        return values
+    return values.str.replace_all(_HIDDEN, " ").str.replace_all(TAG, " ")
 
 
 def _decode_entities(values: pl.Series) -> pl.Series:

@@ -2,6 +2,9 @@
 
 A rule file is YAML: an optional ``label`` (the field that names an item) and a list of ``rules``, each with
 its ``kind``, its ``field`` and the options of that kind. Rule files of known data sets are presets.
+
+Kinds: ``categorical``, ``list``, ``path``, ``reference``, ``details``, ``year``, ``decade``, ``number``,
+``keyword``, ``text``.
 """
 
 from __future__ import annotations
@@ -17,18 +20,27 @@ from kg_builders.errors import InputError
 from kg_builders.schema import ITEM
 
 __all__ = [
+    "BaseRule",
     "CategoricalRule",
     "DecadeRule",
+    "DetailsRule",
     "KeywordRule",
     "ListRule",
     "NamedRule",
     "NumberRule",
+    "PathRule",
+    "ReferenceRule",
     "Rule",
     "Rules",
+    "TextRule",
+    "TolerantRule",
+    "ValueRule",
+    "WordRule",
     "YearRule",
     "load_rules",
     "parse_rules",
     "preset_names",
+    "read_vocabularies",
 ]
 
 
@@ -43,28 +55,22 @@ class BaseRule(StrictModel):
     """Kind of the entities; by default the name of the relation."""
     relation_label: str | None = None
     """Name of the relation for people."""
-    missing: tuple[str, ...] = ()
-    """Values that stand for none, such as ``unknown``."""
-    exclude: tuple[str, ...] = ()
-    """Values that say nothing about an item and make no entity; all their spellings are meant."""
-    aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Label of an entity to other names for it; all their spellings are meant."""
-    spelling: Literal["exact", "clean", "merge"] = "clean"
-    """What counts as the same value. ``exact``: the same characters, space around them apart.
-    ``clean``: HTML entities, Unicode forms, spaces and case don't matter. ``merge``: nor do punctuation,
-    spaces between words and Latin accents. The commonest spelling becomes the label."""
-    min_items: int = Field(default=1, ge=1)
-    """An entity used for fewer items is dropped."""
-    max_share: float = Field(default=1.0, gt=0.0, le=1.0)
-    """An entity used for more than this share of the items is dropped."""
+    inverse_label: str | None = None
+    """Name for people of the relation read backwards, such as ``is the brand of``."""
+    direction: Literal["from_item", "to_item"] = "from_item"
+    """Whether the item is the head of the triple or its tail."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_names(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("field"), str):
             data = {**data, "relation": data.get("relation") or data["field"]}
-            data["entity"] = data.get("entity") or data["relation"]
+            data["entity"] = data.get("entity") or cls._default_entity(data["relation"])
         return data
+
+    @classmethod
+    def _default_entity(cls, relation: str) -> str:
+        return relation
 
     @field_validator("relation")
     @classmethod
@@ -83,7 +89,26 @@ class BaseRule(StrictModel):
         return value
 
 
-class NamedRule(BaseRule):
+class ValueRule(BaseRule):
+    """A rule that makes entities of values."""
+
+    missing: tuple[str, ...] = ()
+    """Values that stand for none, such as ``unknown``."""
+    exclude: tuple[str, ...] = ()
+    """Values that say nothing about an item and make no entity; all their spellings are meant."""
+    aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Label of an entity to other names for it; all their spellings are meant."""
+    spelling: Literal["exact", "clean", "merge"] = "clean"
+    """What counts as the same value. ``exact``: the same characters, space around them apart.
+    ``clean``: HTML, Unicode forms, spaces and case don't matter. ``merge``: nor do punctuation,
+    spaces between words and Latin accents. The commonest spelling becomes the label."""
+    min_items: int = Field(default=1, ge=1)
+    """An entity used for fewer items is dropped."""
+    max_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """An entity used for more than this share of the items is dropped."""
+
+
+class NamedRule(ValueRule):
     """A rule whose values are names."""
 
     max_words: int | None = Field(default=None, ge=1)
@@ -104,7 +129,75 @@ class ListRule(NamedRule):
     """Between the values, where the field is a text."""
 
 
-class TolerantRule(BaseRule):
+class PathRule(NamedRule):
+    """A path of categories from wide to narrow, such as ``Electronics > Audio > Headphones``.
+
+    Each level is an entity that its whole path identifies, so that ``Accessories`` below two parents is two
+    entities. The field holds a list of paths (lists of levels), one path (a list of levels), or, with a
+    delimiter between the levels, a text or a list of texts. Where a level that says nothing is left out,
+    or is used too rarely or too often, what is below it joins to what is above it.
+    """
+
+    kind: Literal["path"]
+    delimiter: str | None = Field(default=None, min_length=1)
+    """Between the levels, where a path is a text."""
+    link: Literal["leaf", "all"] = "leaf"
+    """Whether an item is joined to the narrowest level of a path or to each."""
+    broader: bool = True
+    """Whether each level is joined to the one above it, by the relation ``broader``."""
+    skip_levels: int = Field(default=0, ge=0)
+    """Number of levels to leave out at the wide end, such as the department that all items share."""
+    max_levels: int = Field(default=10, ge=1, le=100)
+    """Levels below these are left out."""
+
+
+class ReferenceRule(BaseRule):
+    """Other items that an item names by their ids, such as those bought together with it."""
+
+    kind: Literal["reference"]
+    delimiter: str | None = Field(default=None, min_length=1)
+    """Between the ids, where the field is a text."""
+    symmetric: bool = False
+    """Whether the relation holds both ways, so that a pair and its reverse are one triple."""
+    unknown: Literal["drop", "keep"] = "drop"
+    """What becomes of ids that are not in the catalogue: left out, or entities of the rule's kind."""
+    min_items: int = Field(default=1, ge=1)
+    """An unknown id that fewer items name is left out."""
+
+    @classmethod
+    def _default_entity(cls, relation: str) -> str:
+        return "outside_item"
+
+    @model_validator(mode="after")
+    def _check_direction(self) -> ReferenceRule:
+        if self.symmetric and (self.direction != "from_item" or self.inverse_label is not None):
+            raise ValueError(
+                "a symmetric relation is its own inverse; expected no direction, no inverse_label"
+            )
+        return self
+
+
+class DetailsRule(NamedRule):
+    """Key-value pairs: each frequent key becomes a relation ``<relation>.<key>``, its values entities.
+
+    ``missing``, ``exclude``, ``aliases``, ``spelling``, ``min_items``, ``max_share`` and ``max_words`` are
+    about the values.
+    """
+
+    kind: Literal["details"]
+    keys: tuple[str, ...] = ()
+    """Keys to take, whatever their spelling; all that are frequent enough, if empty."""
+    exclude_keys: tuple[str, ...] = ()
+    """Keys to leave out, whatever their spelling."""
+    max_keys: int = Field(default=20, ge=1, le=1000)
+    """Number of keys to take, the most used first."""
+    min_key_items: int = Field(default=2, ge=1)
+    """A key that fewer items have is left out."""
+    max_distinct: float = Field(default=0.5, gt=0.0, le=1.0)
+    """A key with more different values than this share of its items is left out, as part numbers are."""
+
+
+class TolerantRule(ValueRule):
     """A rule that needs values of a certain form."""
 
     max_bad: float = Field(default=0.01, ge=0.0, le=1.0)
@@ -112,19 +205,23 @@ class TolerantRule(BaseRule):
 
 
 class YearRule(TolerantRule):
-    """The year of a year or of a date that begins with one."""
+    """The year of a year or a date.
+
+    Dates: ISO (``2010-01-05``), with the name of the month in English (``January 5, 2010``,
+    ``05 Jan 2010``), numbers with the year at the end (``5.24.2010``), and Unix seconds or milliseconds.
+    """
 
     kind: Literal["year"]
 
 
 class DecadeRule(TolerantRule):
-    """The decade of a year or of a date that begins with one."""
+    """The decade of a year or a date, in the forms that a year rule reads."""
 
     kind: Literal["decade"]
 
 
 class NumberRule(TolerantRule):
-    """A number, put into bins."""
+    """A number, put into bins; also a price with its currency, such as ``$1,299.00``."""
 
     kind: Literal["number"]
     bins: int | None = Field(default=None, ge=2, le=1000)
@@ -141,10 +238,9 @@ class NumberRule(TolerantRule):
         return self
 
 
-class KeywordRule(BaseRule):
-    """The words of a text, such as a title; ``min_items`` and ``max_share`` bound how many items have one."""
+class WordRule(ValueRule):
+    """A rule that takes the words of a text, or of a list of texts."""
 
-    kind: Literal["keyword"]
     stop_words: Literal["english", "none"] = "english"
     """Words to leave out: scikit-learn's English list, or none; add others by ``exclude``."""
     min_length: int = Field(default=3, ge=1)
@@ -153,8 +249,43 @@ class KeywordRule(BaseRule):
     """Whether numbers count as words."""
 
 
+class KeywordRule(WordRule):
+    """The words of a text, such as a title; ``min_items`` and ``max_share`` bound how many items have one."""
+
+    kind: Literal["keyword"]
+
+
+class TextRule(WordRule):
+    """What a text is about: its words of the highest TF-IDF, or the phrases of a vocabulary in it.
+
+    TF-IDF of a word in a text is its count there times ln((1 + n) / (1 + m)) + 1, where ``m`` of the ``n``
+    items have it; equal ones are taken in alphabetical order. See G. Salton and C. Buckley,
+    "Term-weighting approaches in automatic text retrieval", 1988, and scikit-learn's ``TfidfVectorizer``.
+    """
+
+    kind: Literal["text"]
+    top: int = Field(default=5, ge=1, le=1000)
+    """Number of words of an item to take."""
+    pairs: bool = False
+    """Whether two words side by side count as one more word; ``min_items`` bounds how rare they may be."""
+    vocabulary: tuple[str, ...] = ()
+    """Phrases to look for, as whole words and whatever their case, in place of TF-IDF."""
+    vocabulary_file: str | None = None
+    """File with one such phrase a line; relative paths begin at the rule file's folder."""
+
+
 Rule = Annotated[
-    CategoricalRule | ListRule | YearRule | DecadeRule | NumberRule | KeywordRule, Field(discriminator="kind")
+    CategoricalRule
+    | ListRule
+    | PathRule
+    | ReferenceRule
+    | DetailsRule
+    | YearRule
+    | DecadeRule
+    | NumberRule
+    | KeywordRule
+    | TextRule,
+    Field(discriminator="kind"),
 ]
 
 
@@ -189,11 +320,49 @@ def load_rules(source: str | Path) -> Rules:
         raise InputError(
             f"rules {str(source)!r}: neither a preset nor a file{nearest(str(source), preset_names())}"
         )
-    return parse_rules(load_yaml(path), str(path))
+    return parse_rules(load_yaml(path), str(path), path.parent)
 
 
-def parse_rules(data: Any, where: str = "rules") -> Rules:
-    """Validate rules given as plain Python values; ``where`` names them in messages."""
+def parse_rules(data: Any, where: str = "rules", folder: str | Path = ".") -> Rules:
+    """Validate rules given as plain Python values.
+
+    Parameters
+    ----------
+    where
+        What they are, for messages.
+    folder
+        Where relative paths of vocabulary files begin.
+    """
     if isinstance(data, list):
         data = {"rules": data}
-    return parse_settings(Rules, data, where)
+    return read_vocabularies(parse_settings(Rules, data, where), folder)
+
+
+def read_vocabularies(rules: Rules, folder: str | Path = ".") -> Rules:
+    """Return the rules with the phrases of their vocabulary files in them.
+
+    Raises
+    ------
+    InputError
+        If a file can't be read or holds no phrase.
+    """
+    read = [
+        rule.model_copy(update={"vocabulary": _read_phrases(rule, Path(folder)), "vocabulary_file": None})
+        if isinstance(rule, TextRule) and rule.vocabulary_file is not None
+        else rule
+        for rule in rules.rules
+    ]
+    return rules.model_copy(update={"rules": tuple(read)})
+
+
+def _read_phrases(rule: TextRule, folder: Path) -> tuple[str, ...]:
+    """Return the phrases of a rule with those of its file; empty lines and lines with ``#`` don't count."""
+    path = folder / str(rule.vocabulary_file)
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't be read; expected UTF-8 text with one phrase a line") from error
+    phrases = tuple(line for line in lines if line and not line.startswith("#"))
+    if not phrases:
+        raise InputError(f"{path}: holds no phrase; expected one a line")
+    return (*rule.vocabulary, *phrases)

@@ -7,10 +7,12 @@ rule), which makes pruning explainable and reversible.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from kg_builders.errors import InputError
 from kg_builders.tables import conform, number_rows, refuse_duplicates, refuse_nulls
@@ -22,6 +24,7 @@ ITEM = "item"
 
 ENTITY_SCHEMA = {"entity": pl.Int64, "id": pl.Utf8, "label": pl.Utf8, "kind": pl.Utf8}
 RELATION_SCHEMA = {"relation": pl.Int64, "name": pl.Utf8, "label": pl.Utf8, "symmetric": pl.Boolean}
+OPTIONAL_RELATION_SCHEMA = {"inverse_label": pl.Utf8}
 TRIPLE_SCHEMA = {"head": pl.Int64, "relation": pl.Int64, "tail": pl.Int64, "source": pl.Utf8}
 NAMED_SCHEMA = {
     "head_kind": pl.Utf8,
@@ -45,8 +48,9 @@ class KnowledgeGraph:
         (for people) and ``kind`` (``"item"`` for catalogue items, otherwise what the entity is, such
         as ``"genre"``).
     relations
-        Columns ``relation`` (dense, 0-based, in row order), ``name`` (unique), ``label`` (for people)
-        and ``symmetric`` (a symmetric relation is its own inverse).
+        Columns ``relation`` (dense, 0-based, in row order), ``name`` (unique), ``label`` (for people),
+        ``symmetric`` (a symmetric relation is its own inverse) and, where a relation has one,
+        ``inverse_label`` (how people read it backwards).
     triples
         Columns ``head``, ``relation``, ``tail`` and ``source`` (provenance). Inverses are not
         stored: whoever builds a graph for message passing adds them.
@@ -68,32 +72,30 @@ class KnowledgeGraph:
             ("relations", RELATION_SCHEMA),
             ("triples", TRIPLE_SCHEMA),
         ):
-            object.__setattr__(self, name, conform(getattr(self, name), schema, name))
+            optional = OPTIONAL_RELATION_SCHEMA if name == "relations" else {}
+            object.__setattr__(self, name, conform(getattr(self, name), schema, name, optional))
         self._validate()
+
+    @classmethod
+    def _trusted(
+        cls, entities: pl.DataFrame, relations: pl.DataFrame, triples: pl.DataFrame
+    ) -> KnowledgeGraph:
+        """Return a graph from tables that are valid because of how they were made."""
+        graph = object.__new__(cls)
+        for name, table in (("entities", entities), ("relations", relations), ("triples", triples)):
+            object.__setattr__(graph, name, table)
+        return graph
 
     def _validate(self) -> None:
         for table, column in ((self.entities, "entity"), (self.relations, "relation")):
-            expected = pl.Series(column, range(len(table)), dtype=pl.Int64)
+            expected = pl.int_range(len(table), dtype=pl.Int64, eager=True)
             if not table[column].equals(expected):
                 raise InputError(f"knowledge graph: {column} ids must be 0, 1, 2, ... in row order")
         refuse_nulls(self.entities, ["kind", "id"], "entity")
         refuse_nulls(self.relations, ["name"], "relation")
         refuse_duplicates(self.entities, ["kind", "id"], "entity")
         refuse_duplicates(self.relations, ["name"], "relation")
-        for column, bound, what in (
-            ("head", self.n_entities, "entity"),
-            ("tail", self.n_entities, "entity"),
-            ("relation", self.n_relations, "relation"),
-        ):
-            bad = self.triples.with_row_index("row").filter(
-                pl.col(column).is_null() | (pl.col(column) < 0) | (pl.col(column) >= bound)
-            )
-            if len(bad):
-                row, value = bad.row(0, named=True)["row"], bad.row(0, named=True)[column]
-                raise InputError(
-                    f"knowledge graph: triple {row} has unknown {what} {value} as its {column}; "
-                    f"expected an id from 0 to {bound - 1}"
-                )
+        _refuse_strangers(self.triples, self.n_entities, self.n_relations)
 
     @property
     def n_entities(self) -> int:
@@ -207,24 +209,53 @@ class KnowledgeGraph:
         table = number_rows(pl.concat([given, met]), "entity")
         relation_table = _relation_table(named["relation"].unique().sort().to_list(), relations)
         keys = table.select("kind", "id", "entity")
-        triples = (
-            named.join(
-                keys.rename({"kind": "head_kind", "id": "head_id", "entity": "head"}),
-                on=["head_kind", "head_id"],
-            )
-            .join(
-                keys.rename({"kind": "tail_kind", "id": "tail_id", "entity": "tail"}),
-                on=["tail_kind", "tail_id"],
-            )
-            .rename({"relation": "name"})
-            .join(relation_table.select("name", "relation", "symmetric"), on="name")
+        triples = named.join(
+            keys.rename({"kind": "head_kind", "id": "head_id", "entity": "head"}),
+            on=["head_kind", "head_id"],
+        ).join(
+            keys.rename({"kind": "tail_kind", "id": "tail_id", "entity": "tail"}),
+            on=["tail_kind", "tail_id"],
         )
-        backwards = pl.col("symmetric") & (pl.col("head") > pl.col("tail"))
-        triples = triples.with_columns(
-            pl.when(backwards).then("tail").otherwise("head").alias("head"),
-            pl.when(backwards).then("head").otherwise("tail").alias("tail"),
-        )
-        return cls(table, relation_table, _merge_triples(triples))
+        numbers = relation_table.select("relation", name="name")
+        triples = triples.rename({"relation": "name"}).join(numbers, on="name")
+        merged = _merge_triples(triples, relation_table, len(table))
+        return cls._trusted(table.select(list(ENTITY_SCHEMA)), relation_table, merged)
+
+    @classmethod
+    def from_numbered(
+        cls,
+        entities: pl.DataFrame,
+        relations: pl.DataFrame,
+        triples: pl.DataFrame,
+        sources: Sequence[str] | None = None,
+    ) -> KnowledgeGraph:
+        """Build a graph from tables with numbers, such as an engine gives; it checks the triples only.
+
+        Parameters
+        ----------
+        entities
+            Columns of ``ENTITY_SCHEMA``, numbered in row order, distinct.
+        relations
+            Columns ``name``, ``label`` (null: made from the name) and ``symmetric``, distinct. Those
+            without a triple are left out.
+        triples
+            Columns ``head``, ``relation`` (row of ``relations``), ``tail`` and ``source``, in any order.
+            Duplicate triples are merged as in ``from_named``.
+        sources
+            What the numbers in ``source`` stand for, ascending; by default, it holds texts.
+
+        Raises
+        ------
+        InputError
+            If a triple refers to an unknown entity or relation.
+        """
+        _refuse_strangers(triples, len(entities), len(relations))
+        described = _relation_table(relations["name"], relations)
+        moved = relations.select("name").join(described, on="name", how="left", maintain_order="left")
+        triples = triples.with_columns(moved["relation"].gather(triples["relation"]).alias("relation"))
+        merged = _merge_triples(triples, described, len(entities), sources)
+        described, merged = _used_relations(described, merged)
+        return cls._trusted(entities.select(list(ENTITY_SCHEMA)), described, merged)
 
     def to_named(self) -> pl.DataFrame:
         """Return the triples with kinds, ids and names in place of numbers (``NAMED_SCHEMA``)."""
@@ -262,24 +293,20 @@ class KnowledgeGraph:
             pl.lit(ITEM).alias("kind"), pl.col("id").cast(pl.Utf8), pl.col("label").cast(pl.Utf8)
         )
         refuse_duplicates(given, ["kind", "id"], "item")
-        known = self.entities.select("kind", "id", known="label")
-        given = (
-            given.join(known, on=["kind", "id"], how="left", maintain_order="left")
-            .with_columns(pl.coalesce("label", "known", "id").alias("label"))
-            .select("kind", "id", "label")
+        known = self.entities.filter(pl.col("kind") == ITEM).select("id", old="entity", known="label")
+        given = given.join(known, on="id", how="left", maintain_order="left").with_columns(
+            pl.coalesce("label", "known", "id").alias("label")
         )
-        rest = self.entities.join(given, on=["kind", "id"], how="anti", maintain_order="left")
-        entities = number_rows(pl.concat([given, rest.select("kind", "id", "label")]), "entity")
-        moved = self.entities.select(old="entity", kind="kind", id="id").join(
-            entities.select("kind", "id", new="entity"), on=["kind", "id"]
-        )
-        triples = (
-            self.triples.join(moved.select(head="old", new_head="new"), on="head")
-            .join(moved.select(tail="old", new_tail="new"), on="tail")
-            .select(pl.col("new_head").alias("head"), "relation", pl.col("new_tail").alias("tail"), "source")
-            .sort("head", "relation", "tail")
-        )
-        return KnowledgeGraph(entities, self.relations, triples)
+        moved = np.full(self.n_entities, -1, dtype=np.int64)
+        placed = given.with_row_index("new").drop_nulls("old")
+        moved[placed["old"].to_numpy()] = placed["new"].to_numpy()
+        rest = np.flatnonzero(moved < 0)
+        moved[rest] = len(given) + np.arange(len(rest))
+        columns = ["kind", "id", "label"]
+        entities = pl.concat([given.select(columns), self.entities[rest].select(columns)])
+        entities = number_rows(entities, "entity").select(list(ENTITY_SCHEMA))
+        triples = _sorted_triples(_moved(self.triples, moved), len(entities), self.n_relations)
+        return KnowledgeGraph._trusted(entities, self.relations, triples)
 
     def union(self, *others: KnowledgeGraph) -> KnowledgeGraph:
         """Join graphs: entities with the same kind and id, and relations with the same name, are one.
@@ -287,18 +314,42 @@ class KnowledgeGraph:
         All items stay, those of the first graph first; an entity takes its label from the first graph
         that has one besides the bare id. Other entities without a triple are left out.
         """
-        graphs = (self, *others)
-        named = pl.concat([graph.to_named() for graph in graphs])
-        entities = pl.concat([graph.entities.select("kind", "id", "label") for graph in graphs])
-        items = entities.filter(pl.col("kind") == ITEM).unique("id", keep="first", maintain_order=True)
-        labels = entities.filter(pl.col("label") != pl.col("id")).unique(
-            ["kind", "id"], keep="first", maintain_order=True
+        graphs = [graph for graph in (self, *others) if graph.n_entities]
+        if not graphs:
+            return self
+        keys = ["kind", "id"]
+        used = [graph.entities.filter(pl.Series(graph._used() | graph._is_item())) for graph in graphs]
+        every = pl.concat([table.select("kind", "id", "label") for table in used])
+        labels = pl.concat([graph.entities.select("kind", "id", "label") for graph in graphs]).filter(
+            pl.col("label") != pl.col("id")
         )
-        relations = pl.concat([graph.relations for graph in graphs]).unique(
+        if len(graphs) > 1:
+            every = every.unique(keys, keep="first", maintain_order=True)
+            labels = labels.unique(keys, keep="first", maintain_order=True)
+        is_item = pl.col("kind") == ITEM
+        table = pl.concat([every.filter(is_item), every.filter(~is_item).sort(keys)])
+        if len(graphs) > 1:
+            table = table.drop("label").join(labels, on=keys, how="left", maintain_order="left")
+        table = number_rows(table.with_columns(pl.coalesce("label", "id").alias("label")), "entity")
+        names = pl.concat([graph.relations for graph in graphs], how="diagonal").unique(
             "name", keep="first", maintain_order=True
         )
-        unlabelled = items.select("id", label=pl.lit(None, dtype=pl.Utf8))
-        return KnowledgeGraph.from_named(named, unlabelled, relations, labels)
+        relations = _relation_table(names["name"], names)
+        parts = []
+        for graph in graphs:
+            new = graph.entities.join(
+                table.select("kind", "id", new="entity"), on=keys, how="left", maintain_order="left"
+            )
+            number = graph.relations.select("name").join(
+                relations.select("name", "relation"), on="name", how="left", maintain_order="left"
+            )
+            triples = _moved(graph.triples, new["new"].fill_null(-1).to_numpy())
+            parts.append(
+                triples.with_columns(number["relation"].gather(triples["relation"]).alias("relation"))
+            )
+        merged = _merge_triples(pl.concat(parts), relations, len(table))
+        relations, merged = _used_relations(relations, merged)
+        return KnowledgeGraph._trusted(table.select(list(ENTITY_SCHEMA)), relations, merged)
 
     def with_triples(self, triples: pl.DataFrame) -> KnowledgeGraph:
         """Return the graph with other triples, without the entities and relations that lose all of theirs.
@@ -306,28 +357,17 @@ class KnowledgeGraph:
         Items stay, also those without a triple. The order of what stays does not change; duplicate
         triples are merged as in ``from_named``.
         """
-        kept = KnowledgeGraph(self.entities, self.relations, triples).triples
-        ends = pl.concat([kept["head"], kept["tail"].alias("head")]).unique()
-        entities = number_rows(
-            self.entities.filter((pl.col("kind") == ITEM) | pl.col("entity").is_in(ends.implode())).rename(
-                {"entity": "old"}
-            ),
-            "entity",
-        )
-        used = pl.col("relation").is_in(kept["relation"].unique().implode())
-        relations = number_rows(self.relations.filter(used).rename({"relation": "old"}), "relation")
-        moved = (
-            kept.join(entities.select(head="old", new_head="entity"), on="head")
-            .join(entities.select(tail="old", new_tail="entity"), on="tail")
-            .join(relations.select(relation="old", new_relation="relation"), on="relation")
-            .select(
-                pl.col("new_head").alias("head"),
-                pl.col("new_relation").alias("relation"),
-                pl.col("new_tail").alias("tail"),
-                "source",
-            )
-        )
-        return KnowledgeGraph(entities, relations, _merge_triples(moved))
+        kept = conform(triples, TRIPLE_SCHEMA, "triples")
+        _refuse_strangers(kept, self.n_entities, self.n_relations)
+        merged = _sorted_triples(kept, self.n_entities, self.n_relations)
+        stays = KnowledgeGraph._trusted(self.entities, self.relations, merged)._used() | self._is_item()
+        entities = self.entities
+        if not stays.all():
+            entities = number_rows(entities.filter(pl.Series(stays)).drop("entity"), "entity")
+            # Numbers go down but keep their order, so what is sorted stays sorted.
+            merged = _moved(merged, np.cumsum(stays, dtype=np.int64) - 1)
+        relations, merged = _used_relations(self.relations, merged)
+        return KnowledgeGraph._trusted(entities, relations, merged)
 
     def relation_counts(self) -> pl.DataFrame:
         """Count triples, distinct heads and distinct tails of each relation."""
@@ -345,34 +385,119 @@ class KnowledgeGraph:
 
     def item_coverage(self) -> float:
         """Return the share of items that take part in at least one triple."""
-        items = self.entities.filter(pl.col("kind") == ITEM)["entity"]
-        if not len(items):
+        items = self._is_item()
+        if not items.any():
             return 0.0
-        used = pl.concat([self.triples["head"], self.triples["tail"].alias("head")]).unique()
-        return int(items.is_in(used.implode()).sum()) / len(items)
+        return int((items & self._used()).sum()) / int(items.sum())
+
+    def _is_item(self) -> NDArray[np.bool_]:
+        return (self.entities["kind"] == ITEM).to_numpy()
+
+    def _used(self) -> NDArray[np.bool_]:
+        """Tell which entities have a triple."""
+        used = np.zeros(self.n_entities, dtype=np.bool_)
+        used[self.triples["head"].to_numpy()] = True
+        used[self.triples["tail"].to_numpy()] = True
+        return used
 
 
-def _merge_triples(triples: pl.DataFrame) -> pl.DataFrame:
-    return (
-        triples.select(list(TRIPLE_SCHEMA))
-        .sort("head", "relation", "tail", "source", nulls_last=True)
-        .unique(["head", "relation", "tail"], keep="first", maintain_order=True)
+def _refuse_strangers(triples: pl.DataFrame, n_entities: int, n_relations: int) -> None:
+    """Raise ``InputError`` naming the first triple with an unknown end or relation."""
+    for column, bound, what in (
+        ("head", n_entities, "entity"),
+        ("tail", n_entities, "entity"),
+        ("relation", n_relations, "relation"),
+    ):
+        values = triples[column]
+        bad = values.is_null() | (values < 0) | (values >= bound)
+        if bad.any():
+            row = bad.arg_max()
+            value = values[row] if row is not None else None
+            raise InputError(
+                f"knowledge graph: triple {row} has unknown {what} {value} as its {column}; "
+                f"expected an id from 0 to {bound - 1}"
+            )
+
+
+def _moved(triples: pl.DataFrame, new: NDArray[np.int64]) -> pl.DataFrame:
+    """Return the triples with ``new`` numbers of their entities, in the same order."""
+    return triples.with_columns(
+        pl.Series("head", new[triples["head"].to_numpy()]), pl.Series("tail", new[triples["tail"].to_numpy()])
     )
+
+
+def _merge_triples(
+    triples: pl.DataFrame, relations: pl.DataFrame, n_entities: int, sources: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Sort triples and merge those that say the same, of which the first source is kept.
+
+    Parameters
+    ----------
+    sources
+        What the numbers in ``source`` stand for, ascending; by default, it holds texts.
+    """
+    if relations["symmetric"].any():
+        symmetric = relations["symmetric"].gather(triples["relation"])
+        backwards = pl.Series(symmetric) & (triples["head"] > triples["tail"])
+        triples = triples.with_columns(
+            pl.when(backwards).then("tail").otherwise("head").alias("head"),
+            pl.when(backwards).then("head").otherwise("tail").alias("tail"),
+        )
+    merged = _sorted_triples(triples.select(list(TRIPLE_SCHEMA)), n_entities, len(relations))
+    if sources is not None:
+        texts = pl.Series("source", list(sources), dtype=pl.Utf8)
+        merged = merged.with_columns(texts.gather(merged["source"]))
+    return merged
+
+
+def _sorted_triples(triples: pl.DataFrame, n_entities: int, n_relations: int) -> pl.DataFrame:
+    """Sort by head, relation and tail, and keep the first source of equal triples."""
+    ends = ["head", "relation", "tail"]
+    if n_entities**2 * max(n_relations, 1) >= 2**63:
+        ordered = triples.sort(*ends, "source", nulls_last=True)
+        return ordered.unique(ends, keep="first", maintain_order=True)
+    # One number a triple is sorted and compared much faster than three.
+    head, relation, tail = (triples[column].to_numpy() for column in ends)
+    keys = (head * n_relations + relation) * n_entities + tail
+    steps = np.diff(keys)
+    if (steps > 0).all():
+        return triples
+    if (steps < 0).any():
+        order = np.argsort(keys, kind="stable")
+        triples, keys = triples[order], keys[order]
+        steps = np.diff(keys)
+    if (steps > 0).all():
+        return triples
+    ordered = triples.with_columns(pl.Series("key", keys)).sort("key", "source", nulls_last=True)
+    return ordered.unique("key", keep="first", maintain_order=True).drop("key")
+
+
+def _used_relations(relations: pl.DataFrame, triples: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Leave out relations without a triple; the others keep their order, and so do the triples."""
+    used = np.zeros(len(relations), dtype=np.bool_)
+    used[triples["relation"].to_numpy()] = True
+    if used.all():
+        return relations, triples
+    new = pl.Series("relation", np.cumsum(used, dtype=np.int64) - 1)
+    kept = number_rows(relations.filter(pl.Series(used)).drop("relation"), "relation")
+    return kept, triples.with_columns(new.gather(triples["relation"]))
 
 
 def _relation_table(names: Iterable[str], described: pl.DataFrame | None) -> pl.DataFrame:
+    """Return the relation table of these names, in alphabetical order."""
     table = pl.DataFrame({"name": list(names)}, schema={"name": pl.Utf8})
-    if described is not None:
-        table = table.join(described.select("name", "label", "symmetric"), on="name", how="left")
-    else:
-        table = table.with_columns(
-            pl.lit(None, dtype=pl.Utf8).alias("label"), pl.lit(None, dtype=pl.Boolean).alias("symmetric")
-        )
-    return (
-        number_rows(table.sort("name"), "relation")
-        .with_columns(
-            pl.col("label").fill_null(pl.col("name").str.replace_all("[._]", " ")),
-            pl.col("symmetric").fill_null(False),
-        )
-        .select(list(RELATION_SCHEMA))
+    given = pl.DataFrame(schema={"name": pl.Utf8}) if described is None else described
+    columns = {**RELATION_SCHEMA, **OPTIONAL_RELATION_SCHEMA}
+    missing = [
+        pl.lit(None, dtype=columns[column]).alias(column)
+        for column in ("label", "symmetric", "inverse_label")
+        if column not in given.columns
+    ]
+    told = given.with_columns(missing).select("name", "label", "symmetric", "inverse_label")
+    table = number_rows(table.join(told, on="name", how="left").sort("name"), "relation").with_columns(
+        pl.col("label").fill_null(pl.col("name").str.replace_all("[._]", " ")),
+        pl.col("symmetric").fill_null(False),
     )
+    # The column is there for relations that have one.
+    has_inverse = table["inverse_label"].null_count() < len(table)
+    return table.select([*RELATION_SCHEMA, *(OPTIONAL_RELATION_SCHEMA if has_inverse else {})])

@@ -11,8 +11,13 @@ from kg_builders.errors import InputError
 __all__ = ["conform", "number_rows", "refuse_duplicates", "refuse_nulls"]
 
 
-def conform(frame: pl.DataFrame, schema: Mapping[str, type[pl.DataType]], what: str) -> pl.DataFrame:
-    """Return the columns of ``schema``, in its order and types.
+def conform(
+    frame: pl.DataFrame,
+    schema: Mapping[str, type[pl.DataType]],
+    what: str,
+    optional: Mapping[str, type[pl.DataType]] | None = None,
+) -> pl.DataFrame:
+    """Return the columns of ``schema``, and those of ``optional`` that are there, in their order and types.
 
     Raises
     ------
@@ -24,6 +29,8 @@ def conform(frame: pl.DataFrame, schema: Mapping[str, type[pl.DataType]], what: 
         raise InputError(
             f"knowledge graph: {what} lack the column {missing[0]!r}; expected {', '.join(schema)}"
         )
+    there = {column: dtype for column, dtype in (optional or {}).items() if column in frame.columns}
+    schema = {**schema, **there}
     try:
         return frame.select([pl.col(column).cast(dtype) for column, dtype in schema.items()])
     except pl.exceptions.PolarsError as error:
@@ -35,7 +42,7 @@ def conform(frame: pl.DataFrame, schema: Mapping[str, type[pl.DataType]], what: 
 
 def number_rows(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     """Put a first column in front that counts the rows from 0."""
-    return frame.with_row_index(column).with_columns(pl.col(column).cast(pl.Int64))
+    return frame.select(pl.int_range(pl.len(), dtype=pl.Int64).alias(column), pl.all())
 
 
 def refuse_nulls(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
@@ -48,7 +55,7 @@ def refuse_nulls(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None
 
 def refuse_duplicates(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
     """Raise ``InputError`` naming the first value of ``columns`` that occurs more than once."""
-    repeated = frame.filter(pl.struct(columns).is_duplicated())
-    if len(repeated):
+    if len(frame.unique(list(columns), keep="any")) < len(frame):
+        repeated = frame.filter(pl.struct(columns).is_duplicated())
         value = " ".join(str(part) for part in repeated.select(columns).row(0))
         raise InputError(f"knowledge graph: {what} {value!r} occurs more than once; expected unique ids")

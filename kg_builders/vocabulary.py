@@ -11,15 +11,9 @@ from functools import singledispatch
 import numpy as np
 import polars as pl
 
-from kg_builders.clean import clean_text, fold_case, spelling_key, stop_words
-from kg_builders.rules import (
-    BaseRule,
-    DecadeRule,
-    KeywordRule,
-    NamedRule,
-    NumberRule,
-    YearRule,
-)
+from kg_builders.clean import clean_text, fold_case, number_of, spelling_key, stop_words
+from kg_builders.dates import year_of
+from kg_builders.rules import DecadeRule, NamedRule, NumberRule, ValueRule, WordRule, YearRule
 
 __all__ = ["BAD_FORM", "VOCABULARY_SCHEMA", "build_vocabulary"]
 
@@ -30,7 +24,7 @@ BAD_FORM = "not a "
 """How the reason of a value begins that has not the form that its rule needs."""
 
 
-def build_vocabulary(rule: BaseRule, values: pl.DataFrame) -> pl.DataFrame:
+def build_vocabulary(rule: ValueRule, values: pl.DataFrame) -> pl.DataFrame:
     """Decide for each distinct value which entity it names.
 
     Parameters
@@ -68,7 +62,7 @@ def build_vocabulary(rule: BaseRule, values: pl.DataFrame) -> pl.DataFrame:
 
 
 @singledispatch
-def _entities(rule: BaseRule, values: pl.DataFrame) -> pl.DataFrame:
+def _entities(rule: ValueRule, values: pl.DataFrame) -> pl.DataFrame:
     raise TypeError(f"no vocabulary for {type(rule).__name__}")
 
 
@@ -90,7 +84,7 @@ def _named(rule: NamedRule, values: pl.DataFrame) -> pl.DataFrame:
 
 
 @_entities.register
-def _words(rule: KeywordRule, values: pl.DataFrame) -> pl.DataFrame:
+def _words(rule: WordRule, values: pl.DataFrame) -> pl.DataFrame:
     values = values.with_columns(fold_case(values["text"]).alias("text"))
     values = values.with_columns(_keys(rule, values["text"]).alias("key"))
     values = _exclude(rule, values, "excluded")
@@ -115,8 +109,8 @@ def _words(rule: KeywordRule, values: pl.DataFrame) -> pl.DataFrame:
 @_entities.register(YearRule)
 @_entities.register(DecadeRule)
 def _years(rule: YearRule | DecadeRule, values: pl.DataFrame) -> pl.DataFrame:
-    # A year alone, written as a whole or a decimal number (1995.0), or first in a date (1995-03-17).
-    year = pl.col("text").str.extract(r"^(\d{4})(?:$|\.0*$|[-/. T])")
+    year = year_of("text")
+    key: pl.Expr
     if isinstance(rule, DecadeRule):
         key = year.str.slice(0, 3) + "0"
         label = key + "s"
@@ -129,7 +123,7 @@ def _years(rule: YearRule | DecadeRule, values: pl.DataFrame) -> pl.DataFrame:
 
 @_entities.register
 def _bins(rule: NumberRule, values: pl.DataFrame) -> pl.DataFrame:
-    number = values["text"].cast(pl.Float64, strict=False)
+    number = number_of(values["text"])
     good = number.is_finite().fill_null(False)
     sizes = np.asarray(values["n"].filter(good), dtype=np.int64)
     found = np.asarray(number.filter(good), dtype=np.float64)
@@ -164,7 +158,7 @@ def _bin_name(edges: np.ndarray, index: int) -> tuple[str, str]:
     return f"{edges[index - 1]:g} to {edges[index]:g}", f"{edges[index - 1]:g} to below {edges[index]:g}"
 
 
-def _keys(rule: BaseRule, text: pl.Series) -> pl.Series:
+def _keys(rule: ValueRule, text: pl.Series) -> pl.Series:
     """Return the key of each value; an alias has the key of the name that it stands for."""
     keys = _plain_keys(rule, text)
     if not rule.aliases:
@@ -178,25 +172,25 @@ def _keys(rule: BaseRule, text: pl.Series) -> pl.Series:
     return keys.replace(moves)
 
 
-def _plain_keys(rule: BaseRule, text: pl.Series) -> pl.Series:
+def _plain_keys(rule: ValueRule, text: pl.Series) -> pl.Series:
     if rule.spelling == "exact":
         return text
     return spelling_key(text) if rule.spelling == "merge" else fold_case(text)
 
 
-def _matches(rule: BaseRule, listed: tuple[str, ...], text: pl.Series) -> pl.Series:
+def _matches(rule: ValueRule, listed: tuple[str, ...], text: pl.Series) -> pl.Series:
     """Return which values are among the listed ones, whatever their spelling."""
     wanted = _plain_keys(rule, clean_text(pl.Series(list(listed), dtype=pl.Utf8))).unique().sort()
     return _plain_keys(rule, text).is_in(wanted.implode()).fill_null(False)
 
 
-def _exclude(rule: BaseRule, values: pl.DataFrame, reason: str) -> pl.DataFrame:
+def _exclude(rule: ValueRule, values: pl.DataFrame, reason: str) -> pl.DataFrame:
     keys = _keys(rule, clean_text(pl.Series(list(rule.exclude), dtype=pl.Utf8))).unique().sort()
     hit = pl.col("key").is_in(keys.implode()).fill_null(False)
     return values.with_columns(pl.when(hit).then(pl.lit(reason)).otherwise("reason").alias("reason"))
 
 
-def _label(rule: BaseRule, values: pl.DataFrame) -> pl.DataFrame:
+def _label(rule: ValueRule, values: pl.DataFrame) -> pl.DataFrame:
     """Give each key its commonest spelling as label, or the name that aliases stand for."""
     commonest = (
         values.group_by("key", "text")

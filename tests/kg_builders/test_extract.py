@@ -256,7 +256,7 @@ def test_bad_fields() -> None:
         ),
         (
             {"kind": "list", "field": "name"},
-            r"items.csv: rule 'name': field 'name' holds texts, not lists; expected a text and a delimiter",
+            r"items.csv: rule 'name': field 'name' holds texts; expected lists, or a text and a delimiter",
         ),
         (
             {"kind": "list", "field": "tags", "delimiter": ","},

@@ -1,0 +1,43 @@
+"""What extraction asks of an engine."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import narwhals as nw
+import polars as pl
+
+from kg_builders.sources.records import ItemRecords
+
+__all__ = ["Engine"]
+
+
+class Engine(Protocol):
+    """Moves tables in and out of an engine, and does the few things that Narwhals has no word for."""
+
+    def scan(self, records: ItemRecords) -> nw.LazyFrame[Any]:
+        """Return the records with ``row`` (their number, from 0), ``id`` and the fields."""
+
+    def lift(self, frame: pl.DataFrame) -> nw.LazyFrame[Any]:
+        """Take a local table into the engine."""
+
+    def persist(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """Compute a table once that is read several times; it stays in the engine."""
+
+    def collect(self, frame: nw.LazyFrame[Any]) -> pl.DataFrame:
+        """Compute a table and bring it here; row order is not promised."""
+
+    def release(self) -> None:
+        """Let go of all tables that ``lift`` and ``persist`` made since the last time."""
+
+    def split(self, column: nw.Expr, delimiter: str) -> nw.Expr:
+        """Split a text at each occurrence of the delimiter, taken literally."""
+
+    def join_list(self, frame: nw.LazyFrame[Any], column: str, separator: str) -> nw.LazyFrame[Any]:
+        """Turn a column of lists of texts into texts with the separator between them; nulls are left out."""
+
+    def explode_numbered(self, frame: nw.LazyFrame[Any], column: str, position: str) -> nw.LazyFrame[Any]:
+        """Make a row of each element of a column of lists, with its place from 0 in column ``position``.
+
+        Empty lists and nulls make no row.
+        """

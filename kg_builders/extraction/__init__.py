@@ -1,0 +1,1 @@
+"""How each kind of rule makes triples; ``extract`` runs them and joins what they make."""
