@@ -1,0 +1,251 @@
+"""Pictures -> a pretrained model's vectors: timm, torchvision, or CLIP and its like by transformers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from kg_builders.encoders.base import Encoded, Encoder, RawInput, UnreadableError, import_extra
+from kg_builders.encoders.models import (
+    ModelSettings,
+    describe_model,
+    device_of,
+    load_model,
+    model_place,
+    quiet,
+)
+from kg_builders.encoders.pictures import open_picture
+from kg_builders.errors import InputError
+
+__all__ = [
+    "PictureModel",
+    "TimmEncoder",
+    "TimmSettings",
+    "TorchvisionEncoder",
+    "TorchvisionSettings",
+    "TransformersImageEncoder",
+    "TransformersImageSettings",
+]
+
+
+class PictureModelSettings(ModelSettings):
+    """What the settings of picture models have in common."""
+
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    """Pictures with more pixels are not read."""
+
+
+class PictureModel(Encoder[Any]):
+    """A pretrained model of pictures; a subclass says how it is loaded and asked."""
+
+    modality = "image"
+
+    _device: Any = None
+    _width: int | None = None
+
+    def __init__(self, settings: Any = None) -> None:
+        super().__init__(settings)
+        self.batch_size = self.settings.batch_size
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the output; a local model with the hash of its files."""
+        settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
+        return super().describe() | {
+            "settings": settings,
+            "model": describe_model(self.settings.model, self.settings.revision),
+        }
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load the model to ``self._device``."""
+
+    @abstractmethod
+    def vectors(self, pictures: Sequence[Any]) -> Any:
+        """Return the tensor [pictures, width] of RGB pictures; runs without gradients."""
+
+    def prepare(self, inputs: Sequence[RawInput]) -> None:
+        """Load the model, and learn its width from a blank picture."""
+        import_extra("PIL.Image", "image", f"encoder {self.name}")
+        self._device = device_of(self.settings)
+        load_model(self.name, self.settings.model, self.load)
+        blank = import_extra("PIL.Image", "image", f"encoder {self.name}").new("RGB", (64, 64))
+        self._width = load_model(self.name, self.settings.model, lambda: self._ask([blank]).shape[1])
+
+    def encode_batch(self, inputs: Sequence[RawInput]) -> Encoded:
+        """Encode pictures."""
+        assert self._width is not None
+        matrix = np.zeros((len(inputs), self._width), dtype=np.float32)
+        problems: dict[int, str] = {}
+        pictures: dict[int, Any] = {}
+        for row, path in enumerate(inputs):
+            try:
+                if path is None:
+                    raise UnreadableError("no picture")
+                pictures[row] = open_picture(path, max_pixels=self.settings.max_pixels)
+            except UnreadableError as error:
+                problems[row] = str(error)
+        if pictures:
+            matrix[list(pictures)] = self._ask(list(pictures.values()))
+        return Encoded(matrix, problems)
+
+    def _ask(self, pictures: Sequence[Any]) -> np.ndarray:
+        torch = import_extra("torch", "image", f"encoder {self.name}")
+        with torch.inference_mode(), quiet():
+            found = self.vectors(pictures)
+            return found.flatten(1).float().cpu().numpy()
+
+
+class TransformersImageSettings(PictureModelSettings):
+    """Settings of ``TransformersImageEncoder``."""
+
+    model: str = Field(default="openai/clip-vit-base-patch32", min_length=1)
+    """Local folder, or the name at the Hugging Face hub."""
+
+
+class TransformersImageEncoder(PictureModel):
+    """CLIP, SigLIP, DINOv2, ViT and their like: image vectors, or what the model pools.
+
+    References
+    ----------
+    Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
+    """
+
+    name = "transformers-image"
+    version = "1"
+    libraries = ("transformers", "torch", "pillow")
+    Settings = TransformersImageSettings
+
+    _model: Any = None
+    _processor: Any = None
+
+    def load(self) -> None:
+        """Load model and preprocessing; weights from safetensors only, and no code of the hub is run."""
+        library = import_extra("transformers", "text", f"encoder {self.name}")
+        place, revision = model_place(self.settings.model), self.settings.revision
+        # Pillow's preprocessing, so that the result does not depend on whether torchvision is there.
+        self._processor = library.AutoImageProcessor.from_pretrained(place, revision=revision, backend="pil")
+        model = library.AutoModel.from_pretrained(place, revision=revision, use_safetensors=True)
+        self._model = model.to(self._device).eval()
+
+    def vectors(self, pictures: Sequence[Any]) -> Any:
+        """Return ``get_image_features`` where the model has it, or else its pooled output."""
+        inputs = self._processor(images=list(pictures), return_tensors="pt").to(self._device)
+        ask = getattr(self._model, "get_image_features", self._model)
+        return _pooled(ask(pixel_values=inputs["pixel_values"]))
+
+
+class TimmSettings(PictureModelSettings):
+    """Settings of ``TimmEncoder``."""
+
+    model: str = Field(default="resnet50.a1_in1k", min_length=1)
+    """Local folder with ``config.json`` and ``model.safetensors``, or the name in timm."""
+
+
+class TimmEncoder(PictureModel):
+    """A model of timm without its classifier."""
+
+    name = "timm"
+    version = "1"
+    libraries = ("timm", "torchvision", "torch", "pillow")
+    Settings = TimmSettings
+
+    _model: Any = None
+    _transform: Any = None
+
+    def load(self) -> None:
+        """Load model and preprocessing."""
+        library = import_extra("timm", "image-models", f"encoder {self.name}")
+        place = model_place(self.settings.model)
+        if Path(place).is_dir():
+            place = f"local-dir:{place}"
+        elif self.settings.revision is not None:
+            place = f"hf-hub:{place}@{self.settings.revision}"
+        model = library.create_model(place, pretrained=True, num_classes=0)
+        self._model = model.to(self._device).eval()
+        self._transform = library.data.create_transform(**library.data.resolve_model_data_config(model))
+
+    def vectors(self, pictures: Sequence[Any]) -> Any:
+        """Return what the classifier would get."""
+        torch = import_extra("torch", "image-models", f"encoder {self.name}")
+        batch = torch.stack([self._transform(picture) for picture in pictures])
+        return self._model(batch.to(self._device))
+
+
+class TorchvisionSettings(PictureModelSettings):
+    """Settings of ``TorchvisionEncoder``."""
+
+    model: str = Field(default="resnet50", min_length=1)
+    """Name of the architecture in torchvision."""
+    weights: str = Field(default="DEFAULT", min_length=1)
+    """Name of its weights in torchvision, or a ``.safetensors`` file."""
+
+
+class TorchvisionEncoder(PictureModel):
+    """A model of torchvision without its classifier."""
+
+    name = "torchvision"
+    version = "1"
+    libraries = ("torchvision", "torch", "pillow")
+    Settings = TorchvisionSettings
+
+    _model: Any = None
+    _transform: Any = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the output; a file of weights with its hash."""
+        weights = self.settings.weights
+        model = {"name": self.settings.model, "weights": weights}
+        if weights.endswith(".safetensors"):
+            model |= {"weights": Path(weights).name, "hash": describe_model(_file(weights)).get("hash")}
+        settings = self.settings.model_dump(mode="json", exclude={"model", "revision", "weights"})
+        return super().describe() | {"settings": settings, "model": model}
+
+    def load(self) -> None:
+        """Load model and preprocessing."""
+        models = import_extra("torchvision.models", "image-models", f"encoder {self.name}")
+        nn = import_extra("torch.nn", "image-models", f"encoder {self.name}")
+        name, weights = self.settings.model, self.settings.weights
+        presets = models.get_model_weights(name)
+        if weights.endswith(".safetensors"):
+            reader = import_extra("safetensors.torch", "image-models", f"encoder {self.name}")
+            model, preset = models.get_model(name, weights=None), presets.DEFAULT
+            model.load_state_dict(reader.load_file(_file(weights)))
+        else:
+            preset = presets[weights]
+            model = models.get_model(name, weights=preset)
+        last = [part for part in ("fc", "classifier", "heads", "head") if hasattr(model, part)]
+        if not last:
+            raise InputError(
+                f"encoder {self.name!r}: model {name!r} has no classifier that could be left out"
+            )
+        setattr(model, last[0], nn.Identity())
+        self._model, self._transform = model.to(self._device).eval(), preset.transforms()
+
+    def vectors(self, pictures: Sequence[Any]) -> Any:
+        """Return what the classifier would get."""
+        torch = import_extra("torch", "image-models", f"encoder {self.name}")
+        batch = torch.stack([self._transform(picture) for picture in pictures])
+        return self._model(batch.to(self._device))
+
+
+def _file(path: str) -> str:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; expected weights as .safetensors")
+    return path
+
+
+def _pooled(output: Any) -> Any:
+    """Return the pooled vector of what a model gave, or the mean over its positions."""
+    if hasattr(output, "shape"):
+        return output
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is not None:
+        return pooled
+    last = output.last_hidden_state
+    # [pictures, positions, width], or [pictures, width, rows, columns] of a convolution.
+    return last.mean(dim=1) if last.dim() == 3 else last.mean(dim=(2, 3))

@@ -1,0 +1,121 @@
+"""Sounds -> a pretrained model's vectors by transformers: wav2vec 2.0, AST, CLAP, Whisper and their like.
+
+References
+----------
+Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations",
+NeurIPS 2020.
+Wu et al., "Large-Scale Contrastive Language-Audio Pretraining", ICASSP 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from kg_builders.encoders.base import Encoded, Encoder, RawInput, UnreadableError, import_extra
+from kg_builders.encoders.models import (
+    ModelSettings,
+    describe_model,
+    device_of,
+    load_model,
+    model_place,
+    quiet,
+)
+from kg_builders.encoders.sounds import read_sound
+
+__all__ = ["TransformersSoundEncoder", "TransformersSoundSettings"]
+
+_SHORTEST = 0.1
+"""In seconds; shorter sounds are padded with silence, since models can't take them."""
+
+
+class TransformersSoundSettings(ModelSettings):
+    """Settings of ``TransformersSoundEncoder``."""
+
+    model: str = Field(default="laion/clap-htsat-unfused", min_length=1)
+    """Local folder, or the name at the Hugging Face hub."""
+    max_seconds: float = Field(default=30.0, gt=0.0, le=3600.0)
+    """What comes later in a sound is not heard."""
+
+
+class TransformersSoundEncoder(Encoder[TransformersSoundSettings]):
+    """Audio vectors where the model has them, or else its output, averaged over time.
+
+    Sounds go through the model one by one, so that their padding has no effect on others.
+    """
+
+    name = "transformers-sound"
+    version = "1"
+    modality = "sound"
+    libraries = ("transformers", "torch", "soundfile", "librosa", "soxr")
+    Settings = TransformersSoundSettings
+
+    _model: Any = None
+    _extractor: Any = None
+    _device: Any = None
+    _width = 0
+
+    def __init__(self, settings: TransformersSoundSettings | None = None) -> None:
+        super().__init__(settings)
+        self.batch_size = self.settings.batch_size
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the output; a local model with the hash of its files."""
+        settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
+        return super().describe() | {
+            "settings": settings,
+            "model": describe_model(self.settings.model, self.settings.revision),
+        }
+
+    def prepare(self, inputs: Sequence[RawInput]) -> None:
+        """Load the model, and learn its width from a second of noise."""
+        import_extra("soundfile", "sound", f"encoder {self.name}")
+        self._device = device_of(self.settings)
+        load_model(self.name, self.settings.model, self._load)
+        noise = np.random.default_rng(0).normal(size=int(self._extractor.sampling_rate)).astype(np.float32)
+        self._width = load_model(self.name, self.settings.model, lambda: len(self._vector(noise)))
+
+    def encode_batch(self, inputs: Sequence[RawInput]) -> Encoded:
+        """Encode sounds."""
+        matrix = np.zeros((len(inputs), self._width), dtype=np.float32)
+        problems: dict[int, str] = {}
+        rate = int(self._extractor.sampling_rate)
+        for row, path in enumerate(inputs):
+            try:
+                if path is None:
+                    raise UnreadableError("no sound")
+                samples = read_sound(path, rate, self.settings.max_seconds)
+                if not samples.any():
+                    raise UnreadableError("is silent")
+                matrix[row] = self._vector(samples)
+            except UnreadableError as error:
+                problems[row] = str(error)
+        return Encoded(matrix, problems)
+
+    def _load(self) -> None:
+        library = import_extra("transformers", "text", f"encoder {self.name}")
+        place, revision = model_place(self.settings.model), self.settings.revision
+        self._extractor = library.AutoFeatureExtractor.from_pretrained(place, revision=revision)
+        model = library.AutoModel.from_pretrained(place, revision=revision, use_safetensors=True)
+        self._model = model.to(self._device).eval()
+
+    def _vector(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        torch = import_extra("torch", "sound", f"encoder {self.name}")
+        rate = int(self._extractor.sampling_rate)
+        samples = np.pad(samples, (0, max(0, int(_SHORTEST * rate) - len(samples))))
+        ask = getattr(self._model, "get_audio_features", None)
+        if ask is None:
+            encoder_alone = getattr(self._model.config, "is_encoder_decoder", False)
+            ask = self._model.get_encoder() if encoder_alone else self._model
+        with torch.inference_mode(), quiet():
+            inputs = self._extractor(samples, sampling_rate=rate, return_tensors="pt")
+            name = self._extractor.model_input_names[0]
+            output = ask(**{name: inputs[name].to(self._device)})
+            if not hasattr(output, "shape"):
+                pooled = getattr(output, "pooler_output", None)
+                output = output.last_hidden_state.mean(dim=1) if pooled is None else pooled
+            return output.flatten().float().cpu().numpy()
