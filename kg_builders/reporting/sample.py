@@ -140,7 +140,7 @@ class _Edges:
 
         Columns ``entity``, ``seeds`` (how many of the entities it is joined to), ``first_seed``,
         ``relation``, ``item``, ``unnamed``, ``hub``, ``turn`` (its place among those of the same relation,
-        those of most items first) and ``turn_of_seed`` (likewise, within relation and first seed).
+        those of most items first) and ``turn_of_seed`` (likewise, among those of its first seed alone).
         """
         seed, other, relation = self.around(entities)
         place = np.zeros(len(self.items), dtype=np.int64)
@@ -169,7 +169,9 @@ class _Edges:
             .sort("unnamed", "known", "entity", descending=[False, True, False])
             .with_columns(
                 pl.int_range(pl.len()).over("relation").alias("turn"),
-                pl.int_range(pl.len()).over("relation", "first_seed").alias("turn_of_seed"),
+                pl.int_range(pl.len())
+                .over("relation", "first_seed", pl.col("seeds") > 1)
+                .alias("turn_of_seed"),
             )
         )
 
