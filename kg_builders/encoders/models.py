@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import sys
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +20,22 @@ from kg_builders.config import StrictModel
 from kg_builders.encoders.base import import_extra
 from kg_builders.errors import InputError
 
-__all__ = ["ModelSettings", "describe_model", "device_of", "load_model", "model_place", "quiet"]
+__all__ = [
+    "ModelSettings",
+    "describe_model",
+    "device_of",
+    "load_model",
+    "load_transformer",
+    "mean_over_positions",
+    "model_place",
+    "quiet",
+]
 
 Loaded = TypeVar("Loaded")
 
 _BLOCK = 1 << 20
+
+_TALKATIVE = ("transformers", "sentence_transformers", "huggingface_hub", "timm")
 
 
 class ModelSettings(StrictModel):
@@ -91,6 +105,41 @@ def load_model(encoder: str, model: str, load: Callable[[], Loaded]) -> Loaded:
         ) from error
 
 
+def load_transformer(encoder: str, settings: ModelSettings, device: Any) -> Any:
+    """Load a model of transformers for inference; from safetensors only, and no code of the hub is run.
+
+    Raises
+    ------
+    InputError
+        If weights are missing beside those of a pooler, which isn't used: they would be random.
+    """
+    library = import_extra("transformers", "text", f"encoder {encoder}")
+    model, found = library.AutoModel.from_pretrained(
+        model_place(settings.model),
+        revision=settings.revision,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise InputError(
+            f"encoder {encoder!r}: model {settings.model!r} lacks the weights {missing[0]!r} and "
+            f"{len(missing) - 1:,} more; expected a complete model"
+        )
+    return model.to(device).eval()
+
+
+def mean_over_positions(output: Any) -> Any:
+    """Return the mean of a model's last hidden states, [inputs, width].
+
+    A pooler, where there is one, is not used: checkpoints of classifiers have none, and it is then random.
+    """
+    last = output.last_hidden_state
+    # [inputs, positions, width], or [inputs, width, rows, columns] of a convolution.
+    return last.mean(dim=1) if last.dim() == 3 else last.mean(dim=(2, 3))
+
+
 def device_of(settings: ModelSettings) -> Any:
     """Return the torch device.
 
@@ -111,12 +160,13 @@ def device_of(settings: ModelSettings) -> Any:
 @contextmanager
 def quiet() -> Any:
     """Keep the hubs' libraries from printing bars and hints between ours."""
-    import logging  # noqa: PLC0415
-    import warnings  # noqa: PLC0415
-
-    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers", "timm")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
+    transformers: Any = sys.modules.get("transformers")
+    bars = transformers is not None and transformers.utils.logging.is_progress_bar_enabled()
     try:
+        if bars:
+            transformers.utils.logging.disable_progress_bar()
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
@@ -125,3 +175,5 @@ def quiet() -> Any:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()

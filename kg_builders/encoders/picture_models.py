@@ -16,6 +16,8 @@ from kg_builders.encoders.models import (
     describe_model,
     device_of,
     load_model,
+    load_transformer,
+    mean_over_positions,
     model_place,
     quiet,
 )
@@ -108,7 +110,7 @@ class TransformersImageSettings(PictureModelSettings):
 
 
 class TransformersImageEncoder(PictureModel):
-    """CLIP, SigLIP, DINOv2, ViT and their like: image vectors, or what the model pools.
+    """CLIP, SigLIP, DINOv2, ViT and their like: image vectors, or the mean over the positions.
 
     References
     ----------
@@ -124,19 +126,21 @@ class TransformersImageEncoder(PictureModel):
     _processor: Any = None
 
     def load(self) -> None:
-        """Load model and preprocessing; weights from safetensors only, and no code of the hub is run."""
+        """Load model and preprocessing."""
         library = import_extra("transformers", "text", f"encoder {self.name}")
         place, revision = model_place(self.settings.model), self.settings.revision
         # Pillow's preprocessing, so that the result does not depend on whether torchvision is there.
         self._processor = library.AutoImageProcessor.from_pretrained(place, revision=revision, backend="pil")
-        model = library.AutoModel.from_pretrained(place, revision=revision, use_safetensors=True)
-        self._model = model.to(self._device).eval()
+        self._model = load_transformer(self.name, self.settings, self._device)
 
     def vectors(self, pictures: Sequence[Any]) -> Any:
-        """Return ``get_image_features`` where the model has it, or else its pooled output."""
+        """Return ``get_image_features`` where the model has it, or else the mean over its positions."""
         inputs = self._processor(images=list(pictures), return_tensors="pt").to(self._device)
-        ask = getattr(self._model, "get_image_features", self._model)
-        return _pooled(ask(pixel_values=inputs["pixel_values"]))
+        if hasattr(self._model, "get_image_features"):
+            found = self._model.get_image_features(pixel_values=inputs["pixel_values"])
+            # Before version 5 it is the tensor itself.
+            return found if hasattr(found, "shape") else found.pooler_output
+        return mean_over_positions(self._model(pixel_values=inputs["pixel_values"]))
 
 
 class TimmSettings(PictureModelSettings):
@@ -237,15 +241,3 @@ def _file(path: str) -> str:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; expected weights as .safetensors")
     return path
-
-
-def _pooled(output: Any) -> Any:
-    """Return the pooled vector of what a model gave, or the mean over its positions."""
-    if hasattr(output, "shape"):
-        return output
-    pooled = getattr(output, "pooler_output", None)
-    if pooled is not None:
-        return pooled
-    last = output.last_hidden_state
-    # [pictures, positions, width], or [pictures, width, rows, columns] of a convolution.
-    return last.mean(dim=1) if last.dim() == 3 else last.mean(dim=(2, 3))

@@ -22,6 +22,8 @@ from kg_builders.encoders.models import (
     describe_model,
     device_of,
     load_model,
+    load_transformer,
+    mean_over_positions,
     model_place,
     quiet,
 )
@@ -100,22 +102,21 @@ class TransformersSoundEncoder(Encoder[TransformersSoundSettings]):
         library = import_extra("transformers", "text", f"encoder {self.name}")
         place, revision = model_place(self.settings.model), self.settings.revision
         self._extractor = library.AutoFeatureExtractor.from_pretrained(place, revision=revision)
-        model = library.AutoModel.from_pretrained(place, revision=revision, use_safetensors=True)
-        self._model = model.to(self._device).eval()
+        self._model = load_transformer(self.name, self.settings, self._device)
 
     def _vector(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         torch = import_extra("torch", "sound", f"encoder {self.name}")
         rate = int(self._extractor.sampling_rate)
         samples = np.pad(samples, (0, max(0, int(_SHORTEST * rate) - len(samples))))
-        ask = getattr(self._model, "get_audio_features", None)
-        if ask is None:
-            encoder_alone = getattr(self._model.config, "is_encoder_decoder", False)
-            ask = self._model.get_encoder() if encoder_alone else self._model
         with torch.inference_mode(), quiet():
             inputs = self._extractor(samples, sampling_rate=rate, return_tensors="pt")
             name = self._extractor.model_input_names[0]
-            output = ask(**{name: inputs[name].to(self._device)})
-            if not hasattr(output, "shape"):
-                pooled = getattr(output, "pooler_output", None)
-                output = output.last_hidden_state.mean(dim=1) if pooled is None else pooled
+            given = {name: inputs[name].to(self._device)}
+            if hasattr(self._model, "get_audio_features"):
+                found = self._model.get_audio_features(**given)
+                # Before version 5 it is the tensor itself.
+                output = found if hasattr(found, "shape") else found.pooler_output
+            else:
+                whole = getattr(self._model.config, "is_encoder_decoder", False)
+                output = mean_over_positions((self._model.get_encoder() if whole else self._model)(**given))
             return output.flatten().float().cpu().numpy()
