@@ -6,9 +6,11 @@ name, goes the same way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from hashlib import blake2b
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -17,10 +19,23 @@ from pydantic import Field
 
 from kg_builders.config import StrictModel, nearest
 from kg_builders.errors import InputError
-from kg_builders.neighbours import mutual_pairs, nearest_neighbours, neighbour_pairs, unit_rows
+from kg_builders.neighbours import (
+    Found,
+    approximate_neighbours,
+    estimate_recall,
+    mutual_pairs,
+    nearest_neighbours,
+    neighbour_pairs,
+    unit_rows,
+)
 from kg_builders.schema import ITEM, NAMED_SCHEMA, KnowledgeGraph
 
 __all__ = ["ModalityReport", "ModalitySettings", "check_features", "modality_graph"]
+
+EXACT_LIMIT = 100_000
+"""Number of items up to which neighbours are exact by default; twice as many take four times as long."""
+
+_ROWS = 16_384
 
 
 class ModalitySettings(StrictModel):
@@ -39,7 +54,12 @@ class ModalitySettings(StrictModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the clustering."""
     block: int = Field(default=1024, ge=1)
-    """Items compared at a time."""
+    """Items compared at a time; fewer where that would take too much memory."""
+    method: Literal["auto", "exact", "approximate"] = "auto"
+    """How neighbours are found: ``auto`` is exact up to 100,000 items, and approximate (with the extra
+    ``faiss``) beyond; what is installed does not change the choice."""
+    probes: int = Field(default=32, ge=1)
+    """Cells that an item is compared with where neighbours are approximate: more miss fewer neighbours."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,10 @@ class ModalityReport:
         Number of related pairs and their mean cosine.
     clusters, largest_cluster
         Number of clusters and size of the largest.
+    method
+        How the neighbours were found.
+    recall
+        Share of the exact neighbours that were found, estimated from 200 items; null if all were.
     """
 
     items: int
@@ -71,6 +95,8 @@ class ModalityReport:
     mean_similarity: float | None
     clusters: int
     largest_cluster: int
+    method: str = "exact"
+    recall: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -82,6 +108,7 @@ def modality_graph(
     item_ids: Sequence[str],
     settings: ModalitySettings | Mapping[str, ModalitySettings] | None = None,
     labels: Sequence[str] | None = None,
+    missing: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> tuple[KnowledgeGraph, dict[str, ModalityReport]]:
     """Make a graph from the features of items.
 
@@ -95,6 +122,9 @@ def modality_graph(
         For all modalities, or for each by name; those without get the defaults.
     labels
         Names of the items for people; by default their ids.
+    missing
+        Modality to [items], true where a row was filled in (``FeatureRecord.missing_mask``): such items
+        get no facts from it, like those with a row of zeros.
 
     Returns
     -------
@@ -118,7 +148,11 @@ def modality_graph(
     for modality, matrix in features.items():
         check_features(modality, matrix, len(ids))
         triples, reports[modality] = _relate(
-            modality, matrix, np.asarray(ids, dtype=object), chosen[modality]
+            modality,
+            matrix,
+            pl.Series(ids, dtype=pl.Utf8),
+            chosen[modality],
+            _mask(modality, missing, len(ids)),
         )
         named.extend(triples)
         relations.append((f"{modality}_neighbour", f"is near in {modality} to", True))
@@ -165,14 +199,29 @@ def _settings_of(
     return {modality: settings.get(modality, ModalitySettings()) for modality in features}
 
 
+def _mask(
+    modality: str, missing: Mapping[str, NDArray[np.bool_]] | None, n_items: int
+) -> NDArray[np.bool_] | None:
+    mask = (missing or {}).get(modality)
+    if mask is not None and mask.shape != (n_items,):
+        raise InputError(
+            f"features {modality!r}: the missing rows are told for {mask.shape} items; expected {n_items}"
+        )
+    return mask
+
+
 def _relate(
-    modality: str, matrix: np.ndarray, ids: NDArray[np.object_], settings: ModalitySettings
+    modality: str,
+    matrix: np.ndarray,
+    ids: pl.Series,
+    settings: ModalitySettings,
+    missing: NDArray[np.bool_] | None,
 ) -> tuple[list[pl.DataFrame], ModalityReport]:
-    unit, usable = unit_rows(matrix, settings.centre)
+    unit, usable = unit_rows(matrix, settings.centre, missing)
     present = np.any(matrix != 0, axis=1)
-    row, neighbour, cosine = nearest_neighbours(
-        unit, usable, settings.neighbours, settings.min_similarity, settings.block
-    )
+    if missing is not None:
+        present &= ~missing
+    (row, neighbour, cosine), method, recall = _neighbours(unit, usable, settings)
     pairs = mutual_pairs if settings.mutual else neighbour_pairs
     low, high = pairs(row, neighbour, len(ids))
     # Each pair's cosine, looked up among the directed ones, which are sorted by row and neighbour.
@@ -182,18 +231,18 @@ def _relate(
     where = f"features/{modality}:cosine"
     triples = [
         _named(
-            ids[low],
+            ids.gather(low),
             f"{modality}_neighbour",
             ITEM,
-            ids[high],
+            ids.gather(high),
             None,
             f"{where}:neighbours={settings.neighbours}",
         ),
         _named(
-            ids[members],
+            ids.gather(members),
             f"in_{modality}_cluster",
             f"{modality}_cluster",
-            cluster.astype(str).astype(object),
+            pl.Series(cluster).cast(pl.Utf8),
             (f"{modality} cluster " + pl.Series(cluster).cast(pl.Utf8)),
             f"{where}:clusters={len(sizes)}",
         ),
@@ -203,11 +252,13 @@ def _relate(
         width=matrix.shape[1],
         missing=int((~present).sum()),
         plain=int((present & ~usable).sum()),
-        repeated=_count_repeated(matrix[present]),
+        repeated=_count_repeated(matrix, present),
         neighbour_pairs=len(low),
         mean_similarity=float(cosine[kept].mean()) if kept.any() else None,
         clusters=len(sizes),
         largest_cluster=int(sizes.max(initial=0)),
+        method=method,
+        recall=recall,
     )
     return triples, report
 
@@ -221,8 +272,7 @@ def _clusters(
     """
     members = np.flatnonzero(usable)
     wanted = round(len(unit) ** 0.5) if settings.clusters is None else settings.clusters
-    distinct = len(np.unique(unit[members].round(9), axis=0)) if wanted and len(members) else 0
-    count = min(wanted, distinct)
+    count = _count_distinct(unit, members, wanted)
     if count == 0:
         empty = np.empty(0, dtype=np.int64)
         return empty, empty.copy(), empty.copy()
@@ -232,32 +282,57 @@ def _clusters(
 
     model = MiniBatchKMeans(count, random_state=settings.seed, batch_size=4096, n_init=3)
     with threadpool_limits(1):
-        assigned = model.fit_predict(unit[members])
+        assigned = model.fit_predict(unit if len(members) == len(unit) else unit[members])
     _, first, inverse = np.unique(assigned, return_index=True, return_inverse=True)
     number = np.argsort(np.argsort(first))[inverse]
     return members, number.astype(np.int64), np.bincount(number)
 
 
-def _count_repeated(matrix: np.ndarray) -> int:
-    if not len(matrix):
-        return 0
-    _, counts = np.unique(matrix, axis=0, return_counts=True)
-    return int(counts[counts > 1].sum())
+def _count_distinct(unit: NDArray[np.float64], members: NDArray[np.int64], wanted: int) -> int:
+    """Return the number of distinct rows among the members, or ``wanted`` if there are at least so many."""
+    distinct = np.empty((0, unit.shape[1]))
+    block = max(_ROWS, 4 * wanted)
+    for start in range(0, len(members), block):
+        if len(distinct) >= wanted:
+            break
+        rows = unit[members[start : start + block]].round(9)
+        distinct = np.unique(np.concatenate([distinct, rows]), axis=0)
+    return min(wanted, len(distinct))
+
+
+def _count_repeated(matrix: np.ndarray, present: NDArray[np.bool_]) -> int:
+    """Return the number of present rows that equal another one, told by a hash of each."""
+    counts: Counter[bytes] = Counter()
+    for start in range(0, len(matrix), _ROWS):
+        # Adding zero turns -0.0 into 0.0, which it equals.
+        rows = np.ascontiguousarray(matrix[start : start + _ROWS][present[start : start + _ROWS]] + 0)
+        counts.update(blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
+    return sum(count for count in counts.values() if count > 1)
+
+
+def _neighbours(
+    unit: NDArray[np.float64], usable: NDArray[np.bool_], settings: ModalitySettings
+) -> tuple[Found, str, float | None]:
+    """Return the neighbours, how they were found, and the share of the exact ones if not by these."""
+    k, least = settings.neighbours, settings.min_similarity
+    approximate = settings.method == "approximate" or (
+        settings.method == "auto" and int(usable.sum()) > EXACT_LIMIT
+    )
+    if not approximate or k == 0:
+        return nearest_neighbours(unit, usable, k, least, settings.block), "exact", None
+    found = approximate_neighbours(unit, usable, k, least, settings.probes, settings.seed)
+    return found, "approximate", estimate_recall(unit, usable, found, k, least, seed=settings.seed)
 
 
 def _named(
-    heads: NDArray[np.object_],
+    heads: pl.Series,
     relation: str,
     kind: str,
-    tails: NDArray[np.object_],
+    tails: pl.Series,
     labels: pl.Series | None,
     source: str,
 ) -> pl.DataFrame:
-    frame = pl.DataFrame(
-        {"head_id": list(heads), "tail_id": list(tails)},
-        schema=dict.fromkeys(("head_id", "tail_id"), pl.Utf8),
-    )
-    return frame.select(
+    return pl.DataFrame({"head_id": heads, "tail_id": tails}).select(
         pl.lit(ITEM).alias("head_kind"),
         "head_id",
         pl.lit(relation).alias("relation"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from kg_builders.config import nearest
 from kg_builders.encoders.base import Encoded, Encoder, RawInput, UnreadableError, import_extra
 from kg_builders.encoders.models import (
     ModelSettings,
@@ -169,7 +170,9 @@ class TimmEncoder(PictureModel):
             place = f"local-dir:{place}"
         elif self.settings.revision is not None:
             place = f"hf-hub:{place}@{self.settings.revision}"
-        model = library.create_model(place, pretrained=True, num_classes=0)
+        model = library.create_model(place, pretrained=True)
+        # After loading: not every configuration says where the classifier's weights are.
+        model.reset_classifier(0)
         self._model = model.to(self._device).eval()
         self._transform = library.data.create_transform(**library.data.resolve_model_data_config(model))
 
@@ -220,6 +223,11 @@ class TorchvisionEncoder(PictureModel):
             model, preset = models.get_model(name, weights=None), presets.DEFAULT
             model.load_state_dict(reader.load_file(_file(weights)))
         else:
+            if weights not in presets.__members__:
+                raise InputError(
+                    f"encoder {self.name!r}: no weights {weights!r} of {name!r}"
+                    f"{nearest(weights, presets.__members__)}"
+                )
             preset = presets[weights]
             model = models.get_model(name, weights=preset)
         last = [part for part in ("fc", "classifier", "heads", "head") if hasattr(model, part)]
