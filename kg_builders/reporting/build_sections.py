@@ -141,30 +141,37 @@ def _bad_records(told: list[Mapping[str, Any]]) -> Markup:
 
 def _links(told: list[Mapping[str, Any]]) -> Markup:
     columns = [
-        ("graph", "text"), ("links", "text"), ("items", "number"), ("linked", "number"),
+        ("graph", "text"),
+        ("links", "text"),
+        ("items", "number"),
+        ("linked", "number"),
         ("coverage", "share"),
-        ("triples", "number"), ("links of other items", "number"), ("links to nothing", "number"),
-        ("agreement with metadata", "text"), ("items without a link", "long"),
-    ]  # fmt: skip
+        ("triples", "number"),
+        ("links of other items", "number"),
+        ("links to nothing", "number"),
+    ]
     rows = []
+    parts = []
     for row in told:
         count = row["items"]
-        agreement = row.get("agreement")
-        rows.append(
-            [
-                row["file"], row.get("link_file"), count, row["linked"],
-                row["linked"] / count if count else 0.0,
-                row.get("triples"), row.get("foreign_links"), row.get("idle_links"), _agreement(agreement),
-                ", ".join(map(str, row.get("unlinked") or ())),
-            ]
-        )  # fmt: skip
-    return table(columns, rows)
+        coverage = row["linked"] / count if count else 0.0
+        counts = [row.get(key) for key in ("triples", "foreign_links", "idle_links")]
+        rows.append([row["file"], row.get("link_file"), count, row["linked"], coverage, *counts])
+        parts.append(
+            paragraph(f"{row['file']} agrees with the items' metadata {_agreement(row.get('agreement'))}.")
+        )
+        if row.get("unlinked"):
+            shown = ", ".join(map(str, row["unlinked"]))
+            parts.append(
+                paragraph(f"{count - row['linked']:,} items without a link, such as {shown}.", "quiet")
+            )
+    return Markup("\n".join([table(columns, rows), *parts]))
 
 
 def _agreement(told: Any) -> str:
     if not isinstance(told, Mapping) or told.get("score") is None:
-        return "not known"
-    verdict = "no better than chance" if told.get("by_chance") else "better than chance"
+        return "to an extent that is not known"
+    verdict = "no better than by chance" if told.get("by_chance") else "better than by chance"
     return f"{verdict} (score {told['score']:.1f})"
 
 

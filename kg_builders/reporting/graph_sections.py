@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from kg_builders.reporting.markup import (
     Markup,
+    breakable,
     details,
     listing,
     number,
@@ -16,7 +18,7 @@ from kg_builders.reporting.markup import (
     table,
     text,
 )
-from kg_builders.reporting.plots import degree_plots, svg
+from kg_builders.reporting.plots import facts_plot, neighbours_plot, svg
 
 __all__ = [
     "coverage",
@@ -30,6 +32,9 @@ __all__ = [
     "tiles",
     "warning_list",
 ]
+
+FIRST_RELATIONS, FIRST_PAIRS = 20, 8
+_QUANTILES = {"min": "fewest", "p25": "25 %", "p75": "75 %", "p95": "95 %", "max": "most"}
 
 
 def tiles(described: Mapping[str, Any]) -> Markup:
@@ -77,9 +82,10 @@ def coverage(described: Mapping[str, Any]) -> Markup:
             [("fewer facts than", "number"), ("items", "number"), ("share", "share")],
             [[row["facts"], row["items"], row["share"]] for row in facts["fewer_than"]],
         ),
+        paragraph("Facts an item, from the least known to the best known:"),
         table(
-            [("facts an item", "text"), *((name, "number") for name in facts["facts_per_item"])],
-            [["", *facts["facts_per_item"].values()]],
+            [(_QUANTILES.get(name, name), "number") for name in facts["facts_per_item"]],
+            [facts["facts_per_item"].values()],
         ),
     ]
     if facts["without_facts"]:
@@ -101,33 +107,24 @@ def coverage(described: Mapping[str, Any]) -> Markup:
                 ],
             )
         )
-    parts.append(
-        paragraph(
-            f"The graph falls into {described['components']['count']:,} parts that no path joins; "
-            f"{sizes['single_entities']:,} of them are a single entity. The largest have "
-            f"{', '.join(f'{size:,}' for size in sizes['largest'])} entities; "
-            f"{sizes['items_with_facts_elsewhere']:,} items with facts are outside the largest."
-        )
-    )
+    parts.append(paragraph(_parts_sentence(described["components"]["count"], sizes)))
     return section("coverage", "Coverage of the items", *parts)
+
+
+def _parts_sentence(count: int, sizes: Mapping[str, Any]) -> str:
+    if count <= 1:
+        return "The graph is one part: a path joins any two entities."
+    return (
+        f"The graph falls into {count:,} parts that no path joins; {sizes['single_entities']:,} of them are "
+        f"a single entity. The largest have {', '.join(f'{size:,}' for size in sizes['largest'])} entities; "
+        f"{sizes['items_with_facts_elsewhere']:,} items with facts are outside the largest."
+    )
 
 
 def relations(described: Mapping[str, Any]) -> Markup:
     """Show each relation with examples."""
-    rows = []
-    for row in described["relation_table"]:
-        examples = Markup("<br>".join(_fact(example, row["label"]) for example in row["examples"]))
-        ends = ", ".join(
-            f"{end['head']} {'–' if row['symmetric'] else '→'} {end['tail']}" for end in row["ends"]
-        )
-        common = row["commonest_tail"]
-        name = Markup(f"<b>{text(row['name'])}</b><br><span class=quiet>{text(row['label'])}</span>")
-        usual = Markup(f"{text(common['label'], 40)} ({share(common['share'])})") if common else ""
-        rows.append(
-            [name, ends, row["triples"], row["heads"], row["tails"], row["item_share"], usual, examples]
-        )
     columns = [
-        ("relation", "text"),
+        ("relation", "long"),
         ("joins", "text"),
         ("triples", "number"),
         ("heads", "number"),
@@ -136,24 +133,44 @@ def relations(described: Mapping[str, Any]) -> Markup:
         ("commonest tail", "text"),
         ("examples", "long"),
     ]
-    return section(
-        "relations",
-        "Relations",
+    rows = [_relation(row) for row in described["relation_table"]]
+    parts = [
         paragraph(
             "Heads and tails are counted once each; items is the share of all items in its triples.", "quiet"
         ),
-        table(columns, rows),
-    )
+        table(columns, rows[:FIRST_RELATIONS]),
+    ]
+    if len(rows) > FIRST_RELATIONS:
+        rest = rows[FIRST_RELATIONS:]
+        parts.append(details(f"{len(rest):,} relations with fewer triples", table(columns, rest)))
+    return section("relations", "Relations", *parts)
+
+
+def _relation(row: Mapping[str, Any]) -> list[Any]:
+    name, label = row["name"], row["label"]
+    shown = Markup(f"<b>{breakable(name)}</b>")
+    if label and label != re.sub("[._]", " ", name):
+        shown = Markup(f"{shown}<br><span class=quiet>{text(label)}</span>")
+    arrow = "–" if row["symmetric"] else "→"
+    ends = ", ".join(f"{end['head']} {arrow} {end['tail']}" for end in row["ends"])
+    common = row["commonest_tail"]
+    usual = Markup(f"<bdi>{text(common['label'], 40)}</bdi> ({share(common['share'])})") if common else ""
+    examples = Markup("<br>".join(_fact(example, arrow) for example in row["examples"]))
+    return [shown, ends, row["triples"], row["heads"], row["tails"], row["item_share"], usual, examples]
 
 
 def degrees(described: Mapping[str, Any]) -> Markup:
     """Plot the degrees."""
-    figure = degree_plots(described["degrees"])
-    caption = (
-        "Left, how many items have how many facts; the bins double in width. Right, the share of the "
-        "entities of each kind with at least so many neighbours, both axes logarithmic."
+    told = described["degrees"]
+    left = svg(
+        facts_plot(told["facts_per_item"]), "facts", "Items by number of facts; the bins double in width."
     )
-    return section("degrees", "Degrees", svg(figure, "degrees", caption))
+    right = svg(
+        neighbours_plot(told["neighbours"]),
+        "neighbours",
+        "Share of the entities of each kind with at least so many neighbours; both axes are logarithmic.",
+    )
+    return section("degrees", "Degrees", Markup(f'<div class="pair">{left}{right}</div>'))
 
 
 def kinds(described: Mapping[str, Any]) -> Markup:
@@ -165,7 +182,7 @@ def kinds(described: Mapping[str, Any]) -> Markup:
         ("95 %", "number"),
         ("most", "number"),
         ("in a single triple", "share"),
-        ("known by id alone", "share"),
+        ("named by the id", "share"),
     ]
     rows = [
         [
@@ -204,6 +221,7 @@ def redundancy(described: Mapping[str, Any]) -> Markup:
         for key, how in (("overlapping", "the same as"), ("inverse", "the reverse of"))
         for pair in told[key]
     ]
+    rows.sort(key=lambda row: -row[3])
     rows += [[row["relation"], "in both directions", "", None, row["share"]] for row in told["both_ways"]]
     if rows:
         columns = [
@@ -213,7 +231,10 @@ def redundancy(described: Mapping[str, Any]) -> Markup:
             ("triples", "number"),
             ("share of the first", "share"),
         ]
-        parts.append(table(columns, rows))
+        parts.append(table(columns, rows[:FIRST_PAIRS]))
+        if len(rows) > FIRST_PAIRS:
+            rest = table(columns, rows[FIRST_PAIRS:])
+            parts.append(details(f"{len(rows) - FIRST_PAIRS} pairs with fewer triples", rest))
     else:
         parts.append(paragraph("No two relations overlap, in the same direction or in reverse."))
     if told["one_tail"]:
@@ -258,7 +279,7 @@ def facts_table(facts: list[tuple[str, str, str, str | None]]) -> Markup:
     return details(f"The {len(facts)} facts of the picture as text", table(columns, facts))
 
 
-def _fact(example: Mapping[str, Any], relation: str | None) -> str:
+def _fact(example: Mapping[str, Any], arrow: str) -> str:
     source = f' title="{text(example["source"])}"' if example["source"] else ""
     head, tail = (f"<bdi>{text(example[end], 60)}</bdi>" for end in ("head", "tail"))
-    return f"<span{source}>{head} <span class=quiet>{text(relation, 40)}</span> {tail}</span>"
+    return f"<span{source}>{head} <span class=quiet>{arrow}</span> {tail}</span>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -11,6 +12,7 @@ from kg_builders.reporting.style import STYLE
 
 __all__ = [
     "Markup",
+    "breakable",
     "details",
     "listing",
     "number",
@@ -48,6 +50,12 @@ def text(value: Any, longest: int | None = LONGEST) -> Markup:
     if longest is not None and len(shown) > longest:
         shown = shown[: longest - 1] + "…"
     return Markup(escape("".join("\ufffd" if _bad(character) else character for character in shown)))
+
+
+def breakable(name: str) -> Markup:
+    """Escape a name of several parts, which may go on in the next line where its parts meet."""
+    shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    return Markup("<wbr>".join(text(part) for part in re.split(r"(?<=[._/:#-])", shown)))
 
 
 def number(value: float | None) -> Markup:

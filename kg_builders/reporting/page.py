@@ -123,7 +123,7 @@ def _picture(kg: KnowledgeGraph) -> Markup:
         f"{sample.n_items} items, what they share and some of what sets them apart: {sample.n_entities} of "
         f"{kg.n_entities:,} entities and {sample.n_triples} of {kg.n_triples:,} triples."
     )
-    drawing = svg(draw_subgraph(sample), "picture", caption)
+    drawing = svg(draw_subgraph(sample), "drawn", caption, "drawing")
     return section("picture", "A part of the graph", drawing, graph.facts_table(facts))
 
 

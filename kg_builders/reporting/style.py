@@ -32,12 +32,15 @@ nav { font-size: .9rem; line-height: 1.9; } nav a { margin-right: .9rem; white-s
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
-th { color: var(--quiet); font-weight: 600; white-space: nowrap; } td { min-width: 3.5rem; }
+th { color: var(--quiet); font-weight: 600; white-space: nowrap; }
+td { min-width: 3.5rem; max-width: 26rem; overflow-wrap: break-word; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap;
   overflow-wrap: normal; }
 .share { background: linear-gradient(to left, var(--bar) var(--part), transparent var(--part)); }
-.long { min-width: 16rem; }
-figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; display: block; }
+.long { min-width: 12rem; }
+figure { margin: 1rem 0; overflow-x: auto; } .drawing svg { min-width: 44rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem; }
+figure svg { width: 100%; height: auto; display: block; }
 figcaption { color: var(--quiet); font-size: .9rem; } summary { cursor: pointer; color: var(--accent); }
 code { font-size: .9em; } dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem;
   font-size: .9rem; }
