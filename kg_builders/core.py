@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-__all__ = ["component_labels", "hops_from", "k_core_mask", "simple_adjacency"]
+__all__ = ["component_labels", "hops_from", "k_core_mask", "nodes_within", "simple_adjacency"]
+
+_ROUNDS = 4
 
 
 def simple_adjacency(heads: NDArray[np.int64], tails: NDArray[np.int64], count: int) -> sparse.csr_matrix:
@@ -69,3 +73,49 @@ def hops_from(adjacency: sparse.csr_matrix, sources: NDArray[np.bool_]) -> NDArr
     if not len(starts):
         return np.full(adjacency.shape[0], np.inf)
     return dijkstra(adjacency, directed=False, indices=starts, unweighted=True, min_only=True)
+
+
+def nodes_within(
+    heads: NDArray[np.integer[Any]],
+    tails: NDArray[np.integer[Any]],
+    sources: NDArray[np.bool_],
+    max_hops: int | None = None,
+) -> NDArray[np.bool_]:
+    """Return which nodes a path of at most ``max_hops`` edges joins to a source, whatever the direction.
+
+    A few rounds over the edges reach nearly everything in a graph about items, and need no adjacency; what
+    they leave, such as a long chain, is left to the components of the remaining edges.
+
+    Parameters
+    ----------
+    heads, tails
+        [edges] ends.
+    sources
+        [nodes], which are sources.
+    max_hops
+        Edges of the longest path; any number by default.
+    """
+    near = sources.copy()
+    rounds = 0
+    while max_hops is None or rounds < max_hops:
+        first, second = near[heads], near[tails]
+        apart = first != second
+        if not apart.any():
+            return near
+        if max_hops is None and rounds == _ROUNDS:
+            # Whatever is in the same component of the remaining edges as a node that is near is near.
+            open_ends = ~(first & second)
+            adjacency = simple_adjacency(
+                heads[open_ends].astype(np.int64), tails[open_ends].astype(np.int64), len(near)
+            )
+            labels = component_labels(adjacency)
+            reached = np.zeros(len(near), dtype=bool)
+            reached[labels[near]] = True
+            return near | reached[labels]
+        near[heads[apart]] = True
+        near[tails[apart]] = True
+        # Edges with both ends near lead nowhere new.
+        open_edges = ~(near[heads] & near[tails])
+        heads, tails = heads[open_edges], tails[open_edges]
+        rounds += 1
+    return near

@@ -1,27 +1,40 @@
 """Removal of what helps nobody: every step counts what it takes and says why.
 
-Items are never removed. Each step is a function from a graph to a smaller one and a record; ``prune`` runs
-those that its settings ask for, in a fixed order.
+Items are never removed. The steps run one after another on one set of integer arrays
+(``kg_builders.pruning``); the pruned graph is made when it is asked for, so that a plan costs no more
+than its records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from pydantic import Field
-from rich.table import Table
 
-from kg_builders.config import StrictModel, nearest
-from kg_builders.core import hops_from, k_core_mask, simple_adjacency
-from kg_builders.errors import InputError
-from kg_builders.schema import ITEM, KnowledgeGraph
+from kg_builders.pruning.budget import take_beyond_budget
+from kg_builders.pruning.duplicates import take_across_relations, take_duplicates, take_inverse
+from kg_builders.pruning.entities import (
+    take_common,
+    take_distant,
+    take_hubs,
+    take_isolated,
+    take_outside_core,
+    take_rare,
+    take_unreachable,
+)
+from kg_builders.pruning.record import PruneStep, prune_table
+from kg_builders.pruning.relations import take_named, take_rare_relations, take_uninformative
+from kg_builders.pruning.selection import take_useless
+from kg_builders.pruning.settings import PruneSettings
+from kg_builders.pruning.synonyms import take_same_item_sets, take_synonymous
+from kg_builders.pruning.undo import REMOVED_SCHEMA, restore
+from kg_builders.pruning.working import WorkingGraph
+from kg_builders.schema import KnowledgeGraph
 
 __all__ = [
+    "REMOVED_SCHEMA",
+    "PrunePlan",
     "PruneSettings",
     "PruneStep",
     "drop_common_entities",
@@ -34,73 +47,82 @@ __all__ = [
     "drop_rare_relations",
     "drop_relations",
     "drop_unreachable",
+    "plan_pruning",
     "prune_graph",
     "prune_table",
+    "restore",
 ]
-
-
-class PruneSettings(StrictModel):
-    """Which steps run; they run in the order of the fields."""
-
-    drop_relations: tuple[str, ...] = ()
-    """Relations to leave out, by name."""
-    duplicates: bool = True
-    """Merge triples that say the same."""
-    inverse_relations: float | None = Field(default=0.95, gt=0.0, le=1.0)
-    """A relation of which this share of the triples is the reverse of another relation's is merged into it;
-    null to keep both."""
-    min_relation_triples: int = Field(default=1, ge=1)
-    """A relation with fewer triples is dropped."""
-    max_share: float | None = Field(default=None, gt=0.0, le=1.0)
-    """An entity that more than this share of the items is joined to is dropped; null to keep all."""
-    min_degree: int = Field(default=1, ge=1)
-    """An entity with fewer neighbours is dropped, once."""
-    k_core: int = Field(default=1, ge=1)
-    """Entities with fewer neighbours are dropped until none is left."""
-    unreachable: bool = True
-    """Drop entities that no path joins to an item."""
-    max_hops: int | None = Field(default=None, ge=1)
-    """Entities that are more steps away from every item are dropped; null to keep them."""
-
-
-@dataclass(frozen=True)
-class PruneStep:
-    """What a step took.
-
-    Parameters
-    ----------
-    name
-        Which step.
-    reason
-        Why, in words.
-    triples, entities, relations
-        How many of each it took.
-    items
-        Items that lost at least one triple.
-    examples
-        A few of what it took.
-    """
-
-    name: str
-    reason: str
-    triples: int
-    entities: int
-    relations: int
-    items: int
-    examples: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 Result = tuple[KnowledgeGraph, PruneStep]
 
 
+@dataclass(frozen=True, eq=False)
+class PrunePlan:
+    """What pruning takes, before a pruned graph is made.
+
+    Parameters
+    ----------
+    steps
+        Records of all steps that ran, also of those that took nothing.
+    usefulness
+        What each relation tells about the training interactions, if that was asked for.
+    graph
+        What is left.
+    """
+
+    steps: tuple[PruneStep, ...]
+    usefulness: pl.DataFrame | None
+    graph: WorkingGraph
+
+    def apply(self) -> KnowledgeGraph:
+        """Return the pruned graph, with all items."""
+        return self.graph.to_graph()
+
+    def removed(self) -> pl.DataFrame:
+        """Return all that was taken, in the order of the steps: what ``restore`` puts back."""
+        return pl.concat([step.removed() for step in self.steps])
+
+
+def plan_pruning(
+    kg: KnowledgeGraph, settings: PruneSettings | None = None, interactions: pl.DataFrame | None = None
+) -> PrunePlan:
+    """Run the steps that the settings ask for, without making the pruned graph.
+
+    Parameters
+    ----------
+    interactions
+        Training interactions (columns ``user`` and ``item``, original ids) for ``keep_relations: useful``.
+        A column ``split``, if there is one, must say ``train`` everywhere.
+
+    Raises
+    ------
+    InputError
+        If a relation to drop or a kind doesn't exist, or interactions are missing or not of training only.
+    """
+    chosen = settings or PruneSettings()
+    graph = WorkingGraph(kg)
+    take_isolated(graph)
+    _take_repetition(graph, chosen)
+    _take_by_degree(graph, chosen)
+    usefulness = _take_uninformative(graph, chosen, interactions)
+    if chosen.k_core > 1:
+        take_outside_core(graph, chosen.k_core)
+    if chosen.unreachable:
+        take_unreachable(graph)
+    if chosen.max_hops is not None:
+        take_distant(graph, chosen.max_hops)
+    return PrunePlan(tuple(graph.steps), usefulness, graph)
+
+
 def prune_graph(
-    kg: KnowledgeGraph, settings: PruneSettings | None = None
+    kg: KnowledgeGraph, settings: PruneSettings | None = None, interactions: pl.DataFrame | None = None
 ) -> tuple[KnowledgeGraph, list[PruneStep]]:
     """Run the steps that the settings ask for.
+
+    Parameters
+    ----------
+    interactions
+        As for ``plan_pruning``.
 
     Returns
     -------
@@ -112,74 +134,25 @@ def prune_graph(
     Raises
     ------
     InputError
-        If a relation to drop doesn't exist.
+        As ``plan_pruning``.
     """
-    chosen = settings or PruneSettings()
-    steps: list[Callable[[KnowledgeGraph], Result]] = [drop_isolated_entities]
-    if chosen.drop_relations:
-        steps.append(lambda graph: drop_relations(graph, chosen.drop_relations))
-    if chosen.duplicates:
-        steps.append(drop_duplicates)
-    if chosen.inverse_relations is not None:
-        overlap = chosen.inverse_relations
-        steps.append(lambda graph: drop_inverse_relations(graph, overlap))
-    if chosen.min_relation_triples > 1:
-        steps.append(lambda graph: drop_rare_relations(graph, chosen.min_relation_triples))
-    if chosen.max_share is not None:
-        share = chosen.max_share
-        steps.append(lambda graph: drop_common_entities(graph, share))
-    if chosen.min_degree > 1:
-        steps.append(lambda graph: drop_rare_entities(graph, chosen.min_degree))
-    if chosen.k_core > 1:
-        steps.append(lambda graph: drop_outside_core(graph, chosen.k_core))
-    if chosen.unreachable:
-        steps.append(drop_unreachable)
-    if chosen.max_hops is not None:
-        hops = chosen.max_hops
-        steps.append(lambda graph: drop_distant_entities(graph, hops))
-    records = []
-    for step in steps:
-        kg, record = step(kg)
-        records.append(record)
-    return kg, records
+    plan = plan_pruning(kg, settings, interactions)
+    return plan.apply(), list(plan.steps)
 
 
 def drop_isolated_entities(kg: KnowledgeGraph) -> Result:
     """Drop entities without a triple."""
-    used = np.zeros(kg.n_entities, dtype=bool)
-    used[kg.triples["head"].to_numpy()] = True
-    used[kg.triples["tail"].to_numpy()] = True
-    return _drop_entities(kg, ~used & ~_items(kg), "isolated entities", "entities without a triple")
+    return _alone(kg, take_isolated)
 
 
 def drop_relations(kg: KnowledgeGraph, names: tuple[str, ...]) -> Result:
     """Drop relations by name."""
-    known = kg.relations["name"].to_list()
-    for name in names:
-        if name not in known:
-            raise InputError(f"drop_relations: no relation {name!r}{nearest(name, known)}")
-    gone = kg.relations.filter(pl.col("name").is_in(list(names)))
-    kept = ~pl.col("relation").is_in(gone["relation"].implode())
-    return _keep(
-        kg, kg.triples.filter(kept), "named relations", "relations that the settings name", list(gone["name"])
-    )
+    return _alone(kg, lambda graph: take_named(graph, names))
 
 
 def drop_duplicates(kg: KnowledgeGraph) -> Result:
     """Merge triples that say the same: equal ones, and in a symmetric relation a triple and its reverse."""
-    symmetric = kg.relations.select("relation", "symmetric")
-    both = pl.col("symmetric")
-    kept = (
-        kg.triples.join(symmetric, on="relation", how="left", maintain_order="left")
-        .with_columns(
-            pl.when(both).then(pl.min_horizontal("head", "tail")).otherwise("head").alias("low"),
-            pl.when(both).then(pl.max_horizontal("head", "tail")).otherwise("tail").alias("high"),
-        )
-        .sort("low", "relation", "high", "head", "source", nulls_last=True)
-        .unique(["low", "relation", "high"], keep="first", maintain_order=True)
-        .drop("low", "high", "symmetric")
-    )
-    return _keep(kg, kept, "duplicate triples", "triples that say what another says")
+    return _alone(kg, take_duplicates)
 
 
 def drop_inverse_relations(kg: KnowledgeGraph, overlap: float = 0.95) -> Result:
@@ -194,84 +167,32 @@ def drop_inverse_relations(kg: KnowledgeGraph, overlap: float = 0.95) -> Result:
         Share of a relation's triples that must be the reverse of triples of the other. Only those are
         taken; what the relation says beyond them stays.
     """
-    forward = kg.triples.select("head", "relation", "tail")
-    mirrored = forward.join(
-        forward.rename({"head": "tail", "tail": "head", "relation": "other"}), on=["head", "tail"]
-    ).filter(pl.col("relation") != pl.col("other"))
-    totals = kg.relation_counts().select("relation", "name", "triples")
-    items = np.flatnonzero(_items(kg))
-    from_items = kg.triples.group_by("relation").agg(pl.col("head").is_in(items).mean().alias("from_items"))
-    pairs = (
-        mirrored.group_by("relation", "other")
-        .len()
-        .join(totals, on="relation")
-        .join(totals.select(other="relation", other_name="name"), on="other")
-        .join(from_items, on="relation")
-        .join(from_items.select(other="relation", other_from="from_items"), on="other")
-        .filter(pl.col("len") >= overlap * pl.col("triples"))
-        # The one that goes is the one that begins at fewer items; then, by the alphabet.
-        .sort("from_items", "name", "other_name", descending=[False, True, False])
-    )
-    gone: dict[int, tuple[int, str]] = {}
-    kept_whole: set[int] = set()
-    for relation, other, name, other_name in pairs.select(
-        "relation", "other", "name", "other_name"
-    ).iter_rows():
-        if relation in gone or other in gone or relation in kept_whole:
-            continue
-        gone[relation] = (other, f"{name} (inverse of {other_name})")
-        kept_whole.add(other)
-    taken = pl.DataFrame(
-        {"relation": list(gone), "other": [other for other, _ in gone.values()]},
-        schema={"relation": pl.Int64, "other": pl.Int64},
-    )
-    reverse = mirrored.join(taken, on=["relation", "other"], how="semi")
-    kept = kg.triples.join(reverse, on=["head", "relation", "tail"], how="anti", maintain_order="left")
-    return _keep(
-        kg,
-        kept,
-        "inverse relations",
-        f"triples whose reverse is in another relation that mirrors at least {overlap:.0%} of theirs",
-        [text for _, text in gone.values()],
-    )
+    return _alone(kg, lambda graph: take_inverse(graph, overlap))
 
 
 def drop_rare_relations(kg: KnowledgeGraph, min_triples: int) -> Result:
     """Drop relations with fewer than ``min_triples`` triples."""
-    rare = kg.relation_counts().filter(pl.col("triples") < min_triples).sort("triples", "name")
-    kept = kg.triples.filter(~pl.col("relation").is_in(rare["relation"].implode()))
-    reason = f"relations with fewer than {min_triples} triples"
-    return _keep(kg, kept, "rare relations", reason, list(rare["name"]))
+    return _alone(kg, lambda graph: take_rare_relations(graph, min_triples))
 
 
 def drop_common_entities(kg: KnowledgeGraph, max_share: float) -> Result:
     """Drop entities joined to more than ``max_share`` of the items: they tell few items apart."""
-    items = _items(kg)
-    joined = _adjacency(kg)[:, np.flatnonzero(items)].sum(axis=1)
-    share = np.asarray(joined).ravel() / max(int(items.sum()), 1)
-    reason = f"entities joined to more than {max_share:.1%} of the items"
-    return _drop_entities(kg, ~items & (share > max_share), "common entities", reason, share)
+    return _alone(kg, lambda graph: take_common(graph, max_share))
 
 
 def drop_rare_entities(kg: KnowledgeGraph, min_degree: int) -> Result:
     """Drop entities with fewer than ``min_degree`` neighbours, counted before anything is dropped."""
-    degree = np.diff(_adjacency(kg).indptr)
-    reason = f"entities with fewer than {min_degree} neighbours"
-    return _drop_entities(kg, ~_items(kg) & (degree < min_degree), "rare entities", reason, degree)
+    return _alone(kg, lambda graph: take_rare(graph, min_degree))
 
 
 def drop_outside_core(kg: KnowledgeGraph, k: int) -> Result:
     """Drop entities with fewer than ``k`` neighbours until none is left; items stay, as neighbours too."""
-    adjacency = _adjacency(kg)
-    stays = k_core_mask(adjacency, k, _items(kg))
-    reason = f"entities outside the {k}-core, in which each has {k} neighbours"
-    return _drop_entities(kg, ~stays, f"{k}-core", reason, np.diff(adjacency.indptr))
+    return _alone(kg, lambda graph: take_outside_core(graph, k))
 
 
 def drop_unreachable(kg: KnowledgeGraph) -> Result:
     """Drop entities in parts of the graph without an item: no message reaches an item from there."""
-    gone = np.isinf(hops_from(_adjacency(kg), _items(kg)))
-    return _drop_entities(kg, gone, "unreachable entities", "entities that no path joins to an item")
+    return _alone(kg, take_unreachable)
 
 
 def drop_distant_entities(kg: KnowledgeGraph, max_hops: int) -> Result:
@@ -279,69 +200,52 @@ def drop_distant_entities(kg: KnowledgeGraph, max_hops: int) -> Result:
 
     A model with L layers of message passing hears of nothing farther than L steps.
     """
-    hops = hops_from(_adjacency(kg), _items(kg))
-    reason = f"entities more than {max_hops} steps away from every item"
-    return _drop_entities(kg, hops > max_hops, "distant entities", reason)
+    return _alone(kg, lambda graph: take_distant(graph, max_hops))
 
 
-def prune_table(steps: list[PruneStep]) -> Table:
-    """Return a table for the terminal, one row a step."""
-    table = Table(title="Pruning")
-    for name in ("step", "taken because"):
-        table.add_column(name)
-    for name in ("triples", "entities", "relations", "items touched"):
-        table.add_column(name, justify="right")
-    for step in steps:
-        examples = f": {', '.join(step.examples[:5])}" if step.examples else ""
-        counts = (step.triples, step.entities, step.relations, step.items)
-        table.add_row(step.name, f"{step.reason}{examples}", *(f"{count:,}" for count in counts))
-    return table
+def _take_repetition(graph: WorkingGraph, chosen: PruneSettings) -> None:
+    if chosen.drop_relations:
+        take_named(graph, chosen.drop_relations)
+    if chosen.duplicates:
+        take_duplicates(graph)
+    if chosen.inverse_relations is not None:
+        take_inverse(graph, chosen.inverse_relations)
+    if chosen.synonymous_relations is not None:
+        take_synonymous(graph, chosen.synonymous_relations)
+        take_same_item_sets(graph, chosen.synonymous_relations)
+    if chosen.duplicates_across_relations:
+        take_across_relations(graph)
 
 
-def _items(kg: KnowledgeGraph) -> NDArray[np.bool_]:
-    return (kg.entities["kind"] == ITEM).to_numpy()
+def _take_by_degree(graph: WorkingGraph, chosen: PruneSettings) -> None:
+    if chosen.min_relation_triples > 1:
+        take_rare_relations(graph, chosen.min_relation_triples)
+    if chosen.max_share is not None:
+        take_common(graph, chosen.max_share)
+    if chosen.max_degree is not None:
+        take_hubs(graph, chosen.max_degree)
+    if chosen.min_degree > 1 or chosen.min_degree_of:
+        take_rare(graph, chosen.min_degree, chosen.min_degree_of)
 
 
-def _adjacency(kg: KnowledgeGraph) -> Any:
-    return simple_adjacency(kg.triples["head"].to_numpy(), kg.triples["tail"].to_numpy(), kg.n_entities)
+def _take_uninformative(
+    graph: WorkingGraph, chosen: PruneSettings, interactions: pl.DataFrame | None
+) -> pl.DataFrame | None:
+    """Take what tells little; return the usefulness of relations if it was asked for."""
+    usefulness: pl.DataFrame | None = None
+    if chosen.uninformative_relations != "keep":
+        take_uninformative(graph, chosen.uninformative_share, chosen.uninformative_relations == "warn")
+    if chosen.keep_relations == "useful":
+        usefulness = take_useless(graph, interactions, chosen.significance, chosen.permutations, chosen.seed)
+    if chosen.facts_per_item is not None:
+        lift = (
+            {} if usefulness is None else dict(usefulness.select("relation", "lift").drop_nulls().iter_rows())
+        )
+        take_beyond_budget(graph, chosen.facts_per_item, lift)
+    return usefulness
 
 
-def _drop_entities(
-    kg: KnowledgeGraph,
-    gone: NDArray[np.bool_],
-    name: str,
-    reason: str,
-    weight: NDArray[Any] | None = None,
-) -> Result:
-    """Drop entities with their triples; the heaviest ones become the examples."""
-    lost = pl.Series("gone", gone)
-    touched = lost.gather(kg.triples["head"]) | lost.gather(kg.triples["tail"])
-    order = np.flatnonzero(gone)
-    if weight is not None:
-        order = order[np.argsort(-weight[order], kind="stable")]
-    labels = kg.entities["label"].gather(order[:5].tolist())
-    kinds = kg.entities["kind"].gather(order[:5].tolist())
-    examples = [f"{label} ({kind})" for label, kind in zip(labels, kinds, strict=True)]
-    return _keep(kg, kg.triples.filter(~touched), name, reason, examples)
-
-
-def _keep(
-    kg: KnowledgeGraph, kept: pl.DataFrame, name: str, reason: str, examples: list[str] | None = None
-) -> Result:
-    """Return the graph with only ``kept`` triples, and the record of the difference."""
-    after = kg.with_triples(kept)
-    columns = ["head", "relation", "tail"]
-    before = kg.triples.group_by(columns).len("before")
-    counts = before.join(kept.group_by(columns).len("after"), on=columns, how="left")
-    lost = counts.filter(pl.col("after").is_null() | (pl.col("after") < pl.col("before")))
-    ends = pl.concat([lost["head"], lost["tail"].alias("head")]).unique()
-    step = PruneStep(
-        name=name,
-        reason=reason,
-        triples=kg.n_triples - after.n_triples,
-        entities=kg.n_entities - after.n_entities,
-        relations=kg.n_relations - after.n_relations,
-        items=int(pl.Series(_items(kg)).gather(ends).sum()),
-        examples=tuple((examples or [])[:5]),
-    )
-    return after, step
+def _alone(kg: KnowledgeGraph, step: Callable[[WorkingGraph], None]) -> Result:
+    graph = WorkingGraph(kg)
+    step(graph)
+    return graph.to_graph(), graph.steps[0]

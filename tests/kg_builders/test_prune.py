@@ -202,8 +202,10 @@ def test_pipeline_counts_add_up_and_items_stay() -> None:
     )
     pruned, steps = prune_graph(kg, chosen)
     assert [step.name for step in steps] == [
-        "isolated entities", "named relations", "duplicate triples", "inverse relations", "rare relations",
-        "common entities", "rare entities", "2-core", "unreachable entities", "distant entities",
+        "isolated entities", "named relations", "duplicate triples", "inverse relations",
+        "synonymous relations", "relations with the same item sets", "rare relations",
+        "common entities", "rare entities", "uninformative relations", "2-core",
+        "unreachable entities", "distant entities",
     ]  # fmt: skip
     assert kg.n_triples - pruned.n_triples == sum(step.triples for step in steps)
     assert kg.n_entities - pruned.n_entities == sum(step.entities for step in steps)
