@@ -21,10 +21,7 @@ __all__ = ["write_catalogue"]
 
 BLOCK = 50_000
 BROKEN = 0.001
-_SYLLABLES = (
-    "ba be bo ca ce co da de do fa fe fi ga go ha he ho ja ka ke ki la le li lo ma me mi mo na ne no pa pe po "
-    "ra re ri ro sa se so ta te ti to va ve vi wa xo ya za zu"
-).split()  # noqa: SIM905
+_SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvxz" for vowel in "aeio"]
 _SUFFIXES = ("", "", "", " Inc.", " Corp.", ", Inc", " LLC", " &amp; Co.", "®")
 _COLOURS = ("Black", "White", "Red", "Blue", "Green", "Silver", "Grey", "Pink", "Brown", "Gold", "Yellow")
 _MATERIALS = ("Plastic", "Metal", "Wood", "Cotton", "Leather", "Glass", "Steel", "Silicone", "Rubber")

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["Dropped", "ExtractionReport", "Merged", "RuleReport", "merged_spellings"]
 
@@ -107,7 +108,8 @@ class ExtractionReport:
         for rule in self.rules:
             table.add_row(
                 rule.relation,
-                f"{rule.file}:{rule.field}:{rule.kind}",
+                # As it stands: ":date:" is no picture here.
+                Text(f"{rule.file}:{rule.field}:{rule.kind}"),
                 f"{rule.records_with_value:,}",
                 f"{rule.items:,}",
                 f"{rule.entities:,}",
@@ -117,7 +119,7 @@ class ExtractionReport:
             for dropped in rule.dropped:
                 table.add_row(
                     "",
-                    f"left out, {dropped.reason}: {_listed(dropped.examples, dropped.entities)}",
+                    Text(f"left out, {dropped.reason}: {_listed(dropped.examples, dropped.entities)}"),
                     "",
                     "",
                     f"-{dropped.entities:,}",
@@ -127,7 +129,8 @@ class ExtractionReport:
             if rule.merged:
                 shown = ", ".join(" = ".join(merged.spellings) for merged in rule.merged[:3])
                 more = ", ..." if len(rule.merged) > 3 else ""
-                table.add_row("", f"{len(rule.merged):,} with several spellings: {shown}{more}", style="dim")
+                told = f"{len(rule.merged):,} with several spellings: {shown}{more}"
+                table.add_row("", Text(told), style="dim")
         return table
 
 
