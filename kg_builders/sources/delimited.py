@@ -151,9 +151,9 @@ def decode_lines(block: LineBlock, bad: BadRecords, encoding: str = "utf-8") -> 
 
     Such lines are counted as bad records.
     """
-    for line, beginning in block.too_long:
+    for at, beginning in block.too_long:
         bad.total += 1
-        bad.add(line, beginning, f"is longer than {MAX_LINE >> 20} MiB")
+        bad.add(at, beginning, f"is longer than {MAX_LINE >> 20} MiB")
     joined = b"\n".join(block.lines)
     if b"\0" not in joined:
         try:
@@ -307,9 +307,3 @@ def _called(delimiter: str) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def read_text(path: str | Path) -> str:
-    """Read a text file whole."""
-    blocks = [decode_lines(block, BadRecords(str(path), max_bad=0.0)) for block in read_lines(path)]
-    return "\n".join(line for block in blocks for line in block)

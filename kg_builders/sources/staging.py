@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -120,6 +121,8 @@ class StageWriter:
         Where to make the folder; by default, the system's folder for temporary files.
     part_rows
         Number of records of a part.
+    schema
+        Columns to have; by default, all that occur, in the order in which they come up.
     """
 
     def __init__(
@@ -128,17 +131,21 @@ class StageWriter:
         id_name: str = "id",
         scratch: str | Path | None = None,
         part_rows: int = PART_ROWS,
+        schema: Mapping[str, pl.DataType | type[pl.DataType]] | None = None,
     ) -> None:
         self._bad = bad
         self._id_name = id_name
         self._scratch = scratch
         self._part_rows = part_rows
+        self._schema = None if schema is None else pl.Schema(schema)
         self._seen = SeenIds()
         self._waiting: list[pl.DataFrame] = []
         self._rows = 0
         self._parts: list[Path] = []
         self._schemas: list[pl.Schema] = []
         self._folder: Path | None = None
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     def append(self, frame: pl.DataFrame) -> None:
         """Take records: columns ``LINE``, ``id`` (text) and the fields.
@@ -157,13 +164,8 @@ class StageWriter:
         if rows >= self._part_rows or sum(part.estimated_size() for part in self._waiting) >= PART_BYTES:
             self._write()
 
-    def finish(self, schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame | StagedTable:
+    def finish(self) -> pl.DataFrame | StagedTable:
         """Return the table: ``id`` and the fields.
-
-        Parameters
-        ----------
-        schema
-            Columns to have; by default, all that occurred, in the order in which they came up.
 
         Raises
         ------
@@ -175,11 +177,12 @@ class StageWriter:
             if not self._rows and not self._waiting:
                 raise InputError(f"{self._bad.file}: no record is left; expected at least one item")
             if not self._parts:
-                frame = _concat(self._waiting)
-                return frame if schema is None else _conform(frame, pl.Schema(schema))
+                return self._gather()
             if self._waiting:
                 self._write()
-            final = pl.Schema(schema) if schema is not None else _union(self._schemas)
+            self._settle()
+            self._pool.shutdown()
+            final = _union(self._schemas)
             for path, given in zip(self._parts, self._schemas, strict=True):
                 if given != final:
                     part = pl.read_parquet(path)
@@ -194,6 +197,7 @@ class StageWriter:
 
     def abort(self) -> None:
         """Remove what was written."""
+        self._pool.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -207,15 +211,27 @@ class StageWriter:
             self.abort()
 
     def _write(self) -> None:
-        frame = _concat(self._waiting)
-        self._waiting = []
+        """Write a part while the next is read; at most one is on its way."""
+        frame = self._gather()
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="kg_builders-", dir=self._scratch))
         path = self._folder / f"part-{len(self._parts):05d}.parquet"
-        _save(frame.with_row_index(ROW, offset=self._rows).with_columns(pl.col(ROW).cast(pl.Int64)), path)
+        numbered = frame.with_row_index(ROW, offset=self._rows).with_columns(pl.col(ROW).cast(pl.Int64))
+        self._settle()
+        self._writing = self._pool.submit(_save, numbered, path)
         self._rows += len(frame)
         self._parts.append(path)
         self._schemas.append(frame.schema)
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _gather(self) -> pl.DataFrame:
+        frame = _concat(self._waiting, self._schema)
+        self._waiting = []
+        return frame
 
     def _check_ids(self, frame: pl.DataFrame) -> pl.DataFrame:
         raw = frame["id"]
@@ -282,8 +298,8 @@ def _conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     )
 
 
-def _concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    schema = _union([frame.schema for frame in frames])
+def _concat(frames: Sequence[pl.DataFrame], schema: pl.Schema | None) -> pl.DataFrame:
+    schema = _union([frame.schema for frame in frames]) if schema is None else schema
     return pl.concat([frame if frame.schema == schema else _conform(frame, schema) for frame in frames])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ __all__ = [
     "Progress",
     "Readable",
     "file_name",
+    "open_raw",
     "open_stream",
     "read_lines",
     "sniff_lines",
@@ -27,7 +28,7 @@ __all__ = [
 
 MAX_LINE = 16 << 20
 """Bytes of the longest line that is read; a longer one is a bad record."""
-BLOCK = 4 << 20
+BLOCK = 8 << 20
 _BEGINNING = 1000
 
 Progress = Callable[[int, "int | None", int], None]
@@ -101,7 +102,7 @@ def open_stream(
         is read, if its compression is damaged or ends early.
     """
     with ExitStack() as stack:
-        raw, size = _open_raw(source, stack)
+        raw, size = open_raw(source, stack)
         counted = _Counted(raw, size, progress)
         with _told(source):
             head = counted.peek(8)
@@ -163,7 +164,9 @@ def sniff_lines(source: str | Path, count: int) -> LineBlock:
     return LineBlock(1, lines[:count], tuple(pair for pair in too_long if pair[0] <= count))
 
 
-def _blocks(source: str | Path, progress: Progress | None, max_line: int, block: int) -> Iterator[LineBlock]:
+def _blocks(
+    source: str | Path, progress: Progress | None, max_line: int, block: int
+) -> Generator[LineBlock, None, None]:
     done = 0
 
     def tell(read: int, size: int | None) -> None:
@@ -211,7 +214,14 @@ def _blocks(source: str | Path, progress: Progress | None, max_line: int, block:
             done += 1
 
 
-def _open_raw(source: str | Path, stack: ExitStack) -> tuple[BinaryIO, int | None]:
+def open_raw(source: str | Path, stack: ExitStack) -> tuple[BinaryIO, int | None]:
+    """Open a path or URL as it is stored, to be closed with ``stack``; return it with its size if known.
+
+    Raises
+    ------
+    InputError
+        If it can't be opened or is a folder.
+    """
     if isinstance(source, str) and "://" in source:
         return _open_url(source, stack)
     path = Path(source)
@@ -226,7 +236,7 @@ def _open_raw(source: str | Path, stack: ExitStack) -> tuple[BinaryIO, int | Non
 
 def _open_url(source: str, stack: ExitStack) -> tuple[BinaryIO, int | None]:
     try:
-        import fsspec.core  # noqa: PLC0415  (only for URLs)
+        import fsspec.core  # type: ignore[import-untyped]  # noqa: PLC0415  (only for URLs)
     except ImportError as error:
         raise InputError(f"{source}: is a URL, which needs fsspec; pip install fsspec") from error
     try:
