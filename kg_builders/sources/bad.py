@@ -79,6 +79,8 @@ class BadRecords:
         that aren't any; past ``max_bad`` they end the reading too.
     cut
         ``field: what`` to values that were shortened; told, and never an error.
+    others
+        The same of further files that the records come from.
     """
 
     file: str
@@ -88,6 +90,7 @@ class BadRecords:
     first: list[BadRecord] = field(default_factory=list)
     values: dict[str, ValueProblem] = field(default_factory=dict)
     cut: dict[str, ValueProblem] = field(default_factory=dict)
+    others: list[BadRecords] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_bad <= 1.0:
@@ -131,6 +134,10 @@ class BadRecords:
                     + (f"; {self._share(problem.count, 'so')}" if self.max_bad else "")
                 )
 
+    def join(self, other: BadRecords) -> None:
+        """Take in what was bad in a further file, so that one object tells of all that was read."""
+        self.others.append(other)
+
     def sentences(self) -> list[str]:
         """Say in a line each what was left out or cut; nothing if all was well."""
         lines = []
@@ -144,7 +151,7 @@ class BadRecords:
                     f"{self.file}: {what} in {problem.count:,} of {self.total:,} records, "
                     f"first on line {first.line}: {first.text}"
                 )
-        return lines
+        return lines + [line for other in self.others for line in other.sentences()]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -156,6 +163,7 @@ class BadRecords:
             "first": [_plain(record) for record in self.first],
             "values": _plain_problems(self.values),
             "cut": _plain_problems(self.cut),
+            "others": [other.to_dict() for other in self.others],
         }
 
     def _share(self, count: int, how: str) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "delimited_blocks",
     "parse_numbers",
     "read_delimited",
+    "read_text",
     "require_columns",
 ]
 
@@ -120,6 +121,22 @@ def delimited_blocks(
     if not found:
         bad.check(final=True)
         raise InputError(f"{path}: has a header but no rows; expected at least one")
+
+
+def read_text(path: str | Path) -> str:
+    """Read a small UTF-8 file whole, plain or compressed, a byte-order mark taken off.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, is empty, holds NUL bytes or isn't UTF-8, with the line.
+    """
+    bad = BadRecords(str(path), max_bad=0.0)
+    lines: list[str] = []
+    for block in read_lines(path):
+        lines += decode_lines(block, bad)
+        bad.check()
+    return "\n".join(lines)
 
 
 def require_columns(path: str | Path, frame: pl.DataFrame, wanted: Sequence[str]) -> None:

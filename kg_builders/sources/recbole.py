@@ -15,8 +15,11 @@ import polars as pl
 
 from kg_builders.config import nearest
 from kg_builders.errors import InputError
+from kg_builders.sources.bad import MAX_BAD, BadRecords
 from kg_builders.sources.delimited import LINE, parse_numbers, read_delimited, require_columns
 from kg_builders.sources.records import ItemRecords
+from kg_builders.sources.staging import keep_first_ids
+from kg_builders.sources.streams import Progress
 from kg_builders.sources.triples import ExternalTriples, unique_links
 
 __all__ = ["read_atomic", "read_recbole_items", "read_recbole_kg"]
@@ -25,7 +28,13 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 def read_atomic(
-    path: str | Path, required: Sequence[str] = (), delimiter: str = "\t", sequence_delimiter: str = " "
+    path: str | Path,
+    required: Sequence[str] = (),
+    delimiter: str = "\t",
+    sequence_delimiter: str = " ",
+    *,
+    bad: BadRecords | None = None,
+    progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Read an atomic file.
 
@@ -35,6 +44,10 @@ def read_atomic(
         Columns that the file must have, without their types.
     sequence_delimiter
         What separates the parts of a ``token_seq`` or ``float_seq``.
+    bad
+        Takes the lines that can't be read and are left out; without it, none may be.
+    progress
+        Is told how far the reading is.
 
     Returns
     -------
@@ -49,7 +62,7 @@ def read_atomic(
         isn't a number.
     """
     path = Path(path)
-    raw = read_delimited(path, delimiter)
+    raw = read_delimited(path, delimiter, bad=bad, progress=progress)
     names: dict[str, str] = {}
     for header in raw.columns:
         if header == LINE:
@@ -67,8 +80,15 @@ def read_atomic(
     return frame.select(*typed, LINE)
 
 
-def read_recbole_items(path: str | Path, id_field: str = "item_id", label: str | None = None) -> ItemRecords:
-    """Read the item metadata of a ``.item`` file.
+def read_recbole_items(
+    path: str | Path,
+    id_field: str = "item_id",
+    label: str | None = None,
+    *,
+    max_bad: float = MAX_BAD,
+    progress: Progress | None = None,
+) -> ItemRecords:
+    """Read the item metadata of a ``.item`` file, which may be compressed.
 
     Parameters
     ----------
@@ -76,13 +96,18 @@ def read_recbole_items(path: str | Path, id_field: str = "item_id", label: str |
         Column of the item ids.
     label
         Column that names an item for people.
+    max_bad
+        Share of bad records that is tolerated: ragged lines, and ids that are empty or repeated.
+    progress
+        Is told how far the reading is.
     """
     path = Path(path)
-    frame = read_atomic(path, [id_field] if label is None else [id_field, label])
-    check_ids(path, frame, id_field)
-    frame = frame.rename({id_field: "id"})
-    fields = [name for name in frame.columns if name not in ("id", LINE)]
-    return ItemRecords(frame.select("id", *fields), dict.fromkeys(fields, path.name), label)
+    bad = BadRecords(str(path), max_bad)
+    required = [id_field] if label is None else [id_field, label]
+    frame = read_atomic(path, required, bad=bad, progress=progress)
+    fields = [name for name in frame.columns if name not in (id_field, LINE)]
+    frame = keep_first_ids(frame.select(LINE, *fields, id=pl.col(id_field).cast(pl.Utf8)), bad, id_field)
+    return ItemRecords(frame.select("id", *fields), dict.fromkeys(fields, path.name), label, bad)
 
 
 def read_recbole_kg(kg: str | Path, link: str | Path) -> ExternalTriples:
@@ -97,21 +122,6 @@ def read_recbole_kg(kg: str | Path, link: str | Path) -> ExternalTriples:
         kg.name,
         link.name,
     )
-
-
-def check_ids(path: Path, frame: pl.DataFrame, column: str) -> None:
-    """Raise ``InputError`` naming file and line if an id is missing or occurs twice."""
-    missing = frame.filter(pl.col(column).is_null())
-    if len(missing):
-        raise InputError(f"{path}, line {missing[LINE][0]}: {column} is empty; expected an item id")
-    repeated = frame.filter(~pl.col(column).is_first_distinct())
-    if len(repeated):
-        value = repeated[column][0]
-        first = frame.filter(pl.col(column) == value)[LINE][0]
-        raise InputError(
-            f"{path}, line {repeated[LINE][0]}: {column} {value!r} occurs already on line {first}; "
-            "expected one line an item"
-        )
 
 
 def _typed(path: Path, frame: pl.DataFrame, name: str, kind: str, separator: str) -> pl.Expr:

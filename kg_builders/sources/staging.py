@@ -17,7 +17,7 @@ from kg_builders.errors import InputError
 from kg_builders.sources.bad import BadRecords
 from kg_builders.sources.delimited import LINE
 
-__all__ = ["ROW", "SeenIds", "StageWriter", "StagedTable", "unify_types"]
+__all__ = ["ROW", "SeenIds", "StageWriter", "StagedTable", "keep_first_ids", "unify_types"]
 
 ROW = "row"
 """Column that counts the records from 0."""
@@ -256,6 +256,20 @@ class StageWriter:
                 self._bad.add(line, given, f"{self._id_name}{spelled} repeats that of line {first}")
             frame = frame.filter(~again)
         return frame
+
+
+def keep_first_ids(frame: pl.DataFrame, bad: BadRecords, id_name: str = "id") -> pl.DataFrame:
+    """Return a small table, columns ``id`` and those of ``frame`` but ``LINE``, as :class:`StageWriter` does.
+
+    Raises
+    ------
+    InputError
+        If too many of the records are bad, or none is left.
+    """
+    writer = StageWriter(bad, id_name, part_rows=len(frame) + 1)
+    writer.append(frame)
+    table = writer.finish()
+    return table if isinstance(table, pl.DataFrame) else table.scan().drop(ROW).collect()
 
 
 def unify_types(name: str, one: pl.DataType, other: pl.DataType) -> pl.DataType:

@@ -78,7 +78,7 @@ def test_atomic_numbers(tmp_path: Path) -> None:
         ("item_id:tokn\tname:token\n1\ta\n", "column 'item_id:tokn' has no valid type; did you mean 'token'"),
         ("itemid:token\tname:token\n1\ta\n", "no column 'item_id'; did you mean 'itemid'"),
         ("item_id:token\titem_id:float\n1\t2\n", "line 1: column 'item_id' occurs twice"),
-        ("item_id:token\tname:token\n1\ta\n1\tb\n", "line 3: item_id '1' occurs already on line 2"),
+        ("item_id:token\tname:token\n1\ta\n1\tb\n", "line 3: item_id repeats that of line 2 \\('1'\\)"),
         ("item_id:token\tname:token\n1\ta\n\tb\n", "line 3: item_id is empty"),
         ("item_id:token,name:token\n1,a\n", "line 1: the header has one column.*comma would split"),
     ],
@@ -165,7 +165,7 @@ def test_tabular_csv(tmp_path: Path) -> None:
         ("2", "Other", None, None),
     ]
     path.write_text(CSV.replace("3.5", "$3"))
-    with pytest.raises(InputError, match=r"items.csv, line 2: price is '\$3', expected a number"):
+    with pytest.raises(InputError, match=r"items.csv, line 2: price isn't a number, got '\$3'"):
         read_tabular(path, numbers=["price"])
     with pytest.raises(InputError, match=r"items.csv: no column 'genre'; did you mean 'genres'"):
         read_tabular(path, lists={"genre": "|"})
@@ -191,7 +191,7 @@ def test_tabular_json_lines(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"items.jsonl, line 2: is a JSON list; expected an object"):
         read_tabular(path)
     path.write_text('{"id": 1, "tags": ["a"]}\n{"id": 2, "tags": "a"}\n')
-    with pytest.raises(InputError, match=r"line 2: field 'tags' is a str but a list above"):
+    with pytest.raises(InputError, match=r"line 2: field 'tags' is a text but a list above"):
         read_tabular(path)
     path.write_text('{"id": 1}\n{"name": "x"}\n')
     with pytest.raises(InputError, match=r"items.jsonl, line 2: id is empty"):
@@ -210,7 +210,7 @@ def test_tabular_parquet(tmp_path: Path) -> None:
     pl.DataFrame({"id": []}).write_parquet(path)
     with pytest.raises(InputError, match=r"items.parquet: has no rows"):
         read_tabular(path)
-    with pytest.raises(InputError, match=r"absent.parquet: no such file"):
+    with pytest.raises(InputError, match=r"absent.parquet: can't be read .No such file"):
         read_tabular(tmp_path / "absent.parquet")
 
 
