@@ -463,7 +463,7 @@ def _sorted_triples(triples: pl.DataFrame, n_entities: int, n_relations: int) ->
     if (steps > 0).all():
         return triples
     if (steps < 0).any():
-        order = np.argsort(keys, kind="stable")
+        order = pl.Series(keys).arg_sort().to_numpy()
         triples, keys = triples[order], keys[order]
         steps = np.diff(keys)
     if (steps > 0).all():
