@@ -73,14 +73,9 @@ def read_lastfm(
 
 
 def _read(
-    path: Path,
-    id_column: str,
-    wanted: tuple[str, ...],
-    needed: int,
-    bad: BadRecords,
-    progress: Progress | None,
+    path: Path, id_column: str, wanted: tuple[str, ...], bad: BadRecords, progress: Progress | None
 ) -> pl.DataFrame:
-    """Read ``id`` and the wanted columns, the first ``needed`` of which must be there."""
+    """Read ``id`` and the wanted columns, the first of which must be there."""
     frame = read_delimited(path, "\t", bad=bad, progress=progress)
     require_columns(path, frame, (id_column, wanted[0]))
     kept = frame.select(LINE, *(name for name in wanted if name in frame.columns), id=id_column)

@@ -189,7 +189,7 @@ def _blocks(
                     rest.append(tail)
                     held += len(tail)
                     if held > max_line:
-                        beginning, rest, held = rest[0][:_BEGINNING], [], 0
+                        beginning, rest, held = b"".join(rest)[:_BEGINNING], [], 0
                 continue
             rest.append(head)
             lines = b"".join(rest).split(b"\n")
@@ -206,6 +206,8 @@ def _blocks(
             yield LineBlock(done + 1, lines, tuple(too_long))
             done += len(lines)
         last = b"".join(rest)
+        if len(last) > max_line:
+            beginning = last[:_BEGINNING]
         if beginning is not None:
             yield LineBlock(done + 1, [b""], ((done + 1, beginning),))
             done += 1
