@@ -20,7 +20,7 @@ from kg_builders.sources import amazon_fields as forms
 from kg_builders.sources.amazon_fields import Raw
 from kg_builders.sources.bad import MAX_BAD, BadRecords, shorten
 from kg_builders.sources.coerce import as_text
-from kg_builders.sources.columns import DETAILS, PATHS, TEXTS, text_column
+from kg_builders.sources.columns import DETAILS, PATHS, TEXTS, id_column
 from kg_builders.sources.delimited import LINE
 from kg_builders.sources.jsonlines import JsonLines, parse_json
 from kg_builders.sources.literals import parse_literal
@@ -226,7 +226,7 @@ class _Decoder:
             value if value.__class__ is str else as_text(value)
             for value in self.lines.column(records, self._id)
         ]
-        columns = {LINE: pl.Series(lines, dtype=pl.Int64), "id": text_column(ids)}
+        columns = {LINE: pl.Series(lines, dtype=pl.Int64), "id": id_column(ids)}
         raw = {form.field: self.lines.column(records, form.field) for form in self._forms.values()}
         for name, form in self._forms.items():
             columns[name] = form.column(raw[form.field], form.field, lines, bad)

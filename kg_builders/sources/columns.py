@@ -24,6 +24,7 @@ __all__ = [
     "cut_long_lists",
     "details_column",
     "each_in_list",
+    "id_column",
     "number_column",
     "paths_column",
     "text_column",
@@ -45,6 +46,11 @@ def text_column(values: Sequence[str | None]) -> pl.Series:
     return _series(
         pa.array([value.strip() or None if value else None for value in values], pa.large_string())
     )
+
+
+def id_column(values: Sequence[str | None]) -> pl.Series:
+    """Return texts as a column, exactly as they are; ids are normalised, and that is told, further on."""
+    return _series(pa.array(values, pa.large_string()))
 
 
 def number_column(values: Sequence[float | None]) -> pl.Series:

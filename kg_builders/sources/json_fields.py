@@ -12,6 +12,7 @@ from kg_builders.sources.bad import BadRecords
 from kg_builders.sources.coerce import as_mapping, as_number, as_paths, as_text, as_texts
 from kg_builders.sources.columns import (
     details_column,
+    id_column,
     number_column,
     paths_column,
     text_column,
@@ -50,8 +51,10 @@ def mapped_json(
         frame = {LINE: pl.Series(LINE, lines, dtype=pl.Int64)}
         for name in names:
             values = decoder.column(records, name)
-            field = columns.get(name) if name != mapping.id else None
-            frame[name] = _column(values, field or FieldMapping())
+            if name == mapping.id:
+                frame[name] = id_column([as_text(value) for value in values])
+            else:
+                frame[name] = _column(values, columns[name])
         yield pl.DataFrame(frame)
 
 
@@ -97,7 +100,11 @@ def all_json_fields(
                 bad.add(number, "", reason)
         columns = {LINE: pl.Series(LINE, lines, dtype=pl.Int64)}
         for name, kind in kinds.items():
-            columns[name] = _column_of_kind([record.get(name) for record in records], kind)
+            values = [record.get(name) for record in records]
+            if name == id_field:
+                columns[name] = id_column([as_text(value) for value in values])
+            else:
+                columns[name] = _column_of_kind(values, kind)
         yield pl.DataFrame(columns)
 
 

@@ -132,7 +132,7 @@ def map_fields(
     pl.DataFrame
         ``LINE``, ``id`` (text) and the fields. Values that can't be read are null, and counted.
     """
-    columns = [frame[LINE], _as_texts(frame[id_column]).alias("id")]
+    columns = [frame[LINE], _to_text(frame[id_column]).alias("id")]
     for name, (column, field) in fields.items():
         given = frame[column] if column in frame.columns else pl.Series(column, [None] * len(frame), pl.Utf8)
         columns.append((_plain(given) if field is None else _read(given, field, frame, bad)).alias(name))
