@@ -123,8 +123,8 @@ def _assemble(items: pl.DataFrame, facts: Sequence[Facts], context: Context) -> 
         )
         for part in triples
     ]
-    table = engine.collect(nw.concat(parts))
-    entities = _entity_table(items, engine.collect(numbered), found)
+    table = engine.collect(nw.concat(parts), large=True)
+    entities = _entity_table(items, engine.collect(numbered, large=True), found)
     relations = _relation_table(names, (relation for fact in facts for relation in fact.relations))
     return KnowledgeGraph.from_numbered(entities, relations, table, sources)
 

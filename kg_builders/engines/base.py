@@ -24,8 +24,11 @@ class Engine(Protocol):
     def persist(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """Compute a table once that is read several times; it stays in the engine."""
 
-    def collect(self, frame: nw.LazyFrame[Any]) -> pl.DataFrame:
-        """Compute a table and bring it here; row order is not promised."""
+    def collect(self, frame: nw.LazyFrame[Any], large: bool = False) -> pl.DataFrame:
+        """Compute a table and bring it here; row order is not promised.
+
+        A ``large`` one, of millions of rows, may be written as Parquet by the engine and read from there.
+        """
 
     def release(self) -> None:
         """Let go of all tables that ``lift`` and ``persist`` made since the last time."""

@@ -76,7 +76,7 @@ class DuckDBEngine:
         """Compute a table once that is read several times."""
         return self._store(frame.to_native())
 
-    def collect(self, frame: nw.LazyFrame[Any]) -> pl.DataFrame:
+    def collect(self, frame: nw.LazyFrame[Any], large: bool = False) -> pl.DataFrame:
         """Compute a table and bring it here."""
         return frame.collect(backend="polars").to_native()
 

@@ -27,7 +27,7 @@ class PolarsEngine:
         """Compute a table once that is read several times."""
         return self.lift(self.collect(frame))
 
-    def collect(self, frame: nw.LazyFrame[Any]) -> pl.DataFrame:
+    def collect(self, frame: nw.LazyFrame[Any], large: bool = False) -> pl.DataFrame:
         """Compute a table."""
         return frame.to_native().collect(engine="streaming")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SparkEngine"]
 
+SMALL = 20_000
+"""Tables of at most so many rows go into Spark with the query, larger ones as files."""
+
 
 class SparkEngine:
     """Spark, in this machine or on a cluster.
 
-    Tables go in and out as Parquet files, which Spark reads and writes itself.
+    Staged records and large tables go in and out as Parquet files, which Spark reads and writes itself.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ class SparkEngine:
                 raise InputError(
                     "engine spark: PySpark is not installed; expected pip install 'kdiffe-dgl[spark]'"
                 ) from error
-            if not master.startswith("spark-connect") and shutil.which("java") is None and not _java_home():
+            if not _has_java():
                 raise InputError("engine spark: no Java on this machine; expected Java 17 or newer")
             builder = SparkSession.builder.appName("kg_builders").master(master)
             defaults = {"spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC"}
@@ -97,13 +101,15 @@ class SparkEngine:
         """Return the records with ``row``, ``id`` and the fields; staged ones are read by Spark itself."""
         if not records.parquet_files:
             return self.lift(records.scan().collect())
-        return self._read([str(path) for path in records.parquet_files])
+        return self._read(records.parquet_files)
 
     def lift(self, frame: pl.DataFrame) -> nw.LazyFrame[Any]:
         """Take a local table into the engine."""
+        if len(frame) <= SMALL:
+            return nw.from_native(self._session.createDataFrame(frame.to_arrow()))
         path = self._new_path()
         frame.write_parquet(path, compression="zstd")
-        return self._read([str(path)])
+        return self._read([path])
 
     def persist(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """Compute a table once that is read several times."""
@@ -111,13 +117,14 @@ class SparkEngine:
         self._cached.append(cached)
         return nw.from_native(cached)
 
-    def collect(self, frame: nw.LazyFrame[Any]) -> pl.DataFrame:
-        """Compute a table and bring it here."""
-        path = self._new_path()
+    def collect(self, frame: nw.LazyFrame[Any], large: bool = False) -> pl.DataFrame:
+        """Compute a table and bring it here; a large one through Parquet files, which Spark writes."""
         native = frame.to_native()
+        if not large:
+            return nw.from_native(native.toArrow()).to_polars()
+        path = self._new_path()
         native.write.parquet(path.as_uri())
-        parts = sorted(path.glob("*.parquet"))
-        table = pl.concat([pl.read_parquet(part) for part in parts])
+        table = pl.concat([pl.read_parquet(part) for part in sorted(path.glob("*.parquet"))])
         shutil.rmtree(path)
         return table
 
@@ -148,16 +155,14 @@ class SparkEngine:
         exploded = native.select(*others, functions.posexplode(native[column]).alias(position, column))
         return nw.from_native(exploded.withColumn(position, exploded[position].cast("bigint")))
 
-    def _read(self, files: list[str]) -> nw.LazyFrame[Any]:
-        return nw.from_native(self._session.read.parquet(*[Path(file).absolute().as_uri() for file in files]))
+    def _read(self, files: Sequence[Path]) -> nw.LazyFrame[Any]:
+        return nw.from_native(self._session.read.parquet(*[file.absolute().as_uri() for file in files]))
 
     def _new_path(self) -> Path:
         self._count += 1
         return self._folder / f"{self._count}.parquet"
 
 
-def _java_home() -> bool:
-    import os  # noqa: PLC0415
-
+def _has_java() -> bool:
     home = os.environ.get("JAVA_HOME")
-    return home is not None and (Path(home) / "bin" / "java").exists()
+    return shutil.which("java") is not None or (home is not None and (Path(home) / "bin" / "java").exists())
