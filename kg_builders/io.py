@@ -19,6 +19,7 @@ from kg_builders.formats.parquet import (
     staged_knowledge_graph,
     write_knowledge_graph,
 )
+from kg_builders.formats.registry import GraphFormat, export_formats, export_graph, import_graph
 
 __all__ = [
     "BUILD_FILE",
@@ -28,7 +29,11 @@ __all__ = [
     "REPORT_PAGE",
     "REVIEW_FILE",
     "SIDE_FILES",
+    "GraphFormat",
+    "export_formats",
+    "export_graph",
     "from_networkx",
+    "import_graph",
     "read_knowledge_graph",
     "staged_knowledge_graph",
     "to_networkx",

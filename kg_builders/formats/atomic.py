@@ -38,7 +38,7 @@ def staged_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Yield the name of a new file that takes the place of ``path`` when the block ends, and vanishes if it fails.
+    """Yield a new file that takes the place of ``path`` when the block ends, and vanishes if it fails.
 
     Raises
     ------

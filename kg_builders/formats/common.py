@@ -1,4 +1,4 @@
-"""What the text formats share: graphs without nulls, how entities are written, and what a file says of a triple."""
+"""What the text formats share: graphs without nulls, tokens of entities, provenance of what is read."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ STATEMENT_SCHEMA = {
 _HEX = "[0-9A-Fa-f]"
 _UCHAR = rf"\\u{_HEX}{{4}}|\\U{_HEX}{{8}}"
 # Only absolute IRIs, as the standard has it.
-_IRI_CHARACTERS = rf'(?:[^\0-\x20<>"{{}}|\^`\\]|{_UCHAR})*'
+_IRI_CHARACTERS = rf'(?:[^\x00-\x20<>"{{}}|\^`\\]|{_UCHAR})*'
 _IRI = rf"<[A-Za-z][A-Za-z0-9+.\-]*:{_IRI_CHARACTERS}>"
 _BASE = (
     "A-Za-z\xc0-\xd6\xd8-\xf6\xf8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c-\u200d\u2070-\u218f"
@@ -72,7 +72,7 @@ _PARTS = (
 
 _ESCAPE = re.compile(rf"{_UCHAR}|\\.")
 _ESCAPED = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
-_NOT_IN_IRI = re.compile(r'[\0-\x20<>"{}|^`\\]')
+_NOT_IN_IRI = re.compile(r'[\x00-\x20<>"{}|^`\\]')
 
 
 def rdf_format(path: str | Path) -> str:
