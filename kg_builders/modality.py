@@ -32,7 +32,7 @@ from kg_builders.schema import ITEM, NAMED_SCHEMA, KnowledgeGraph
 
 __all__ = ["ModalityReport", "ModalitySettings", "check_features", "modality_graph"]
 
-EXACT_LIMIT = 100_000
+EXACT_LIMIT = 50_000
 """Number of items up to which neighbours are exact by default; twice as many take four times as long."""
 
 _ROWS = 16_384
@@ -56,7 +56,7 @@ class ModalitySettings(StrictModel):
     block: int = Field(default=1024, ge=1)
     """Items compared at a time; fewer where that would take too much memory."""
     method: Literal["auto", "exact", "approximate"] = "auto"
-    """How neighbours are found: ``auto`` is exact up to 100,000 items, and approximate (with the extra
+    """How neighbours are found: ``auto`` is exact up to 50,000 items, and approximate (with the extra
     ``faiss``) beyond; what is installed does not change the choice."""
     probes: int = Field(default=32, ge=1)
     """Cells that an item is compared with where neighbours are approximate: more miss fewer neighbours."""
