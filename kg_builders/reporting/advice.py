@@ -66,8 +66,10 @@ def _hubs(described: Mapping[str, Any]) -> Iterator[str]:
 
 def _repeated(described: Mapping[str, Any]) -> Iterator[str]:
     redundancy = described["redundancy"]
-    if redundancy["duplicate_triples"]:
-        yield f"{redundancy['duplicate_triples']:,} triples say what another says; set duplicates: true"
+    repeated = redundancy["duplicate_triples"]
+    if repeated:
+        what = "1 triple says" if repeated == 1 else f"{repeated:,} triples say"
+        yield f"{what} what another says; set duplicates: true"
     triples = {relation["name"]: relation["triples"] for relation in described["relation_table"]}
     for key, how, remedy in (
         ("inverse", "the reverse of", "set inverse_relations to that share or less to merge them"),

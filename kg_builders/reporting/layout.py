@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 GAP = 0.14
 """Inches between boxes."""
-ROUNDS = 600
+ROUNDS = 400
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,9 @@ def _target(path: Path) -> Path:
         folder, target = path.parent, path
     else:
         folder, target = path, path / NAME
+    for file in (target, target.with_suffix(".json")):
+        if file.is_dir():
+            raise InputError(f"{file}: is a folder; expected a file to be written")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -227,25 +227,16 @@ def _draw_boxes(
         (x, y), (half_width, half_height) = layout.centres[entity], layout.halves[entity]
         colour, is_item = colours[kind], kind == ITEM
         # Paper first, so that no arrow shines through the tint.
-        for face, alpha in ((PAPER, 1.0), (colour, 1.0 if is_item else 0.22)):
-            axes.add_patch(
+        for face, edge, alpha in ((PAPER, colour, 1.0), (colour, "none", 1.0 if is_item else 0.22)):
+            axes.add_artist(
                 FancyBboxPatch(
                     (x - half_width + rounding, y - half_height + rounding),
                     2 * (half_width - rounding),
                     2 * (half_height - rounding),
                     boxstyle=f"round,pad={rounding},rounding_size={rounding}",
-                    facecolor=face, alpha=alpha, linewidth=0, zorder=3,
+                    facecolor=face, edgecolor=edge, alpha=alpha, linewidth=1.2, zorder=3,
                 )
             )  # fmt: skip
-        axes.add_patch(
-            FancyBboxPatch(
-                (x - half_width + rounding, y - half_height + rounding),
-                2 * (half_width - rounding),
-                2 * (half_height - rounding),
-                boxstyle=f"round,pad={rounding},rounding_size={rounding}",
-                facecolor="none", edgecolor=colour, linewidth=1.2, zorder=3,
-            )
-        )  # fmt: skip
         axes.text(
             x, y, labels[entity], ha="center", va="center", zorder=4, linespacing=1.1,
             size=ITEM_SIZE if is_item else TEXT_SIZE, color=_ON_COLOUR if is_item else INK, **_font(fonts),
@@ -260,7 +251,7 @@ def _draw_edges(axes: Axes, layout: Layout, lines: list[_Line], told: set[str], 
     for line in lines:
         begin = layout.border(line.first, layout.centres[line.second])
         end = layout.border(line.second, layout.centres[line.first])
-        axes.add_patch(
+        axes.add_artist(
             FancyArrowPatch(
                 tuple(begin), tuple(end), arrowstyle=line.arrow, mutation_scale=8, shrinkA=0, shrinkB=1.5,
                 color=line.colour, linewidth=1.0, alpha=0.9, zorder=1,

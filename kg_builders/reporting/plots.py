@@ -47,14 +47,18 @@ def neighbours_plot(neighbours: Mapping[str, Any]) -> Figure:
         Kind to its histogram, as ``describe`` tells them; the first few kinds are drawn.
     """
     figure, axes = _axes("neighbours, at least", "share of the kind")
-    kinds = list(neighbours.items())[:MOST_KINDS]
+    # What has no neighbour has no place on a logarithmic axis.
+    kinds = [(kind, told) for kind, told in neighbours.items() if any(told["counts"][1:])][:MOST_KINDS]
+    if not kinds:
+        axes.text(0.5, 0.5, "no neighbours", color=QUIET, ha="center", transform=axes.transAxes)
+        return figure
     fonts = find_fonts([plain_text(kind) for kind, _ in kinds])
     others, largest = 0, 1
     for kind, told in kinds:
         total = sum(told["counts"])
-        # The share of entities at or above the lower edge of each bin; those without neighbours have no place
-        # on a logarithmic axis, but count in the total.
-        at_least = [sum(told["counts"][at:]) / max(total, 1) for at in range(1, len(told["counts"]))]
+        # The share of entities at or above the lower edge of each bin; those without neighbours count in the
+        # total.
+        at_least = [sum(told["counts"][at:]) / total for at in range(1, len(told["counts"]))]
         edges = told["edges"][1:-1]
         largest = max([largest, *edges])
         colour = ITEM_COLOUR if kind == ITEM else PALETTE[others]
@@ -68,10 +72,9 @@ def neighbours_plot(neighbours: Mapping[str, Any]) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.6f}".rstrip("0").rstrip(".") + "%")
     axes.minorticks_off()
-    if kinds:
-        legend = axes.legend(frameon=False, labelcolor=INK, prop={"family": list(fonts.families), "size": 8})
-        for entry in legend.get_texts():
-            entry.set_parse_math(False)
+    legend = axes.legend(frameon=False, labelcolor=INK, prop={"family": list(fonts.families), "size": 8})
+    for entry in legend.get_texts():
+        entry.set_parse_math(False)
     return figure
 
 
