@@ -23,7 +23,7 @@ from kg_builders.clean import fold_case
 from kg_builders.config import StrictModel, load_yaml, nearest
 from kg_builders.errors import InputError
 from kg_builders.review import KEEP, MERGE, REVIEW_SCHEMA, Review, follow
-from kg_builders.schema import ITEM, TRIPLE_SCHEMA, KnowledgeGraph
+from kg_builders.schema import ITEM, KnowledgeGraph
 from kg_builders.sources.delimited import LINE, read_delimited
 from kg_builders.tables import number_rows
 
@@ -257,23 +257,24 @@ def resolve_entities(
     group = names["group"].to_numpy()
     component = _components(group, unit)
     torn = kept[:, component[kept[0]] == component[kept[1]]]
-    if torn.shape[1]:
-        # The lesser of two that a person keeps apart leaves all the names that it is spelled like.
-        lesser = unit[np.where(place[torn[0]] > place[torn[1]], torn[0], torn[1])]
-        alone = np.isin(unit, lesser)
+    # The lesser of two that a person keeps apart, but that would be one, is merged with nothing any more.
+    alone = np.isin(unit, unit[_lesser(torn, place)])
+    if alone.any():
         group = np.where(alone, len(names) + unit, group)
         component = _components(group, unit)
     head = _best(component, unit, place)
-    method = _methods(names, head)
-    joined = np.bincount(unit, np.isin(method, settings.automatic), len(names))[unit] > 0
+    method = _methods(names, head, unit)
+    # What a decision brings along with a name that is spelled the same is there because of the spelling.
+    automatic = [*settings.automatic, *(["review"] if "normal form" in settings.automatic else [])]
+    joined = np.bincount(unit, np.isin(method, automatic), len(names))[unit] > 0
     joined |= unit == head
     near = _no_pairs()
     if settings.near:
         heads = np.flatnonzero(head == np.arange(len(names)))
         found = near_duplicates(names[heads], settings.suggest, settings.min_length)
-        near = found.with_columns(pl.col("first", "second").map_batches(lambda rows: pl.Series(heads[rows])))
+        near = found.with_columns(pl.Series(end, heads[found[end]]) for end in ("first", "second"))
     accept = settings.accept if "near" in settings.automatic else np.inf
-    chosen, score = _assign(near, head[kept], place, accept)
+    chosen, score = _assign(near, head[kept], place, accept, alone)
     root = np.where(joined, chosen[head], unit)
     rows = pl.concat(
         [
@@ -559,15 +560,28 @@ def _best(
     return unit[order[first]][component]
 
 
-def _methods(names: pl.DataFrame, head: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Say of each name why it is in the component of the one that stays."""
-    plain = (names["plain"] == names["plain"][head]).to_numpy()
-    key = (names["key"] == names["key"][head]).to_numpy()
-    return np.where(plain, "normal form", np.where(key, "alias", "review")).astype(object)
+def _methods(names: pl.DataFrame, head: NDArray[np.int64], unit: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Say of each name why it is with the one that stays.
+
+    It is spelled as the one that stays or as one that a person merged into it (normal form), or is an alias
+    of such a one, or a decision of a person brought it there by another way (review).
+    """
+    own = unit == head
+    rows = names.select("plain", "key").with_columns(head=pl.Series(head))
+    methods = np.full(len(names), "review", dtype=object)
+    for column, method in (("key", "alias"), ("plain", "normal form")):
+        codes = rows.select(pl.struct("head", column).rank("dense")).to_series().to_numpy()
+        shared = np.where(own, codes == codes[head], np.isin(codes, codes[own])) if len(codes) else own
+        methods[shared] = method
+    return methods
 
 
 def _assign(
-    near: pl.DataFrame, apart: NDArray[np.int64], place: NDArray[np.int64], accept: float
+    near: pl.DataFrame,
+    apart: NDArray[np.int64],
+    place: NDArray[np.int64],
+    accept: float,
+    alone: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Decide which near-duplicates become one, without chains.
 
@@ -584,6 +598,8 @@ def _assign(
         [names], their rank.
     accept
         The least similarity.
+    alone
+        [names], those that are merged with nothing.
 
     Returns
     -------
@@ -594,10 +610,13 @@ def _assign(
     chosen, score = np.arange(count, dtype=np.int64), np.ones(count)
     strong = near.filter(pl.col("score") >= accept)
     ends = strong.select("first", "second").to_numpy().T.astype(np.int64)
-    allowed = ~np.isin(_pair_codes(ends, count), _pair_codes(apart, count))
+    told = np.isin(_pair_codes(ends, count), _pair_codes(apart, count))
+    settled = alone.copy()
+    settled[_lesser(ends[:, told], place)] = True
+    allowed = ~told & ~settled[ends].any(axis=0)
     ends, likeness = ends[:, allowed], strong["score"].to_numpy()[allowed]
-    better = np.where(place[ends[0]] < place[ends[1]], ends[0], ends[1])
-    lesser = ends.sum(axis=0) - better
+    lesser = _lesser(ends, place)
+    better = ends.sum(axis=0) - lesser
     stays, open_ = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     open_[ends] = True
     while open_.any():
@@ -613,9 +632,14 @@ def _assign(
     chosen[goer[first]], score[goer[first]] = stayer[first], likeness[first]
     # Two that a person keeps apart don't meet at a third: the lesser one stays by itself.
     clash = apart[:, chosen[apart[0]] == chosen[apart[1]]]
-    loser = np.where(place[clash[0]] > place[clash[1]], clash[0], clash[1])
+    loser = _lesser(clash, place)
     chosen[loser] = loser
     return chosen, score
+
+
+def _lesser(ends: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the end of each pair that ranks after the other."""
+    return np.where(place[ends[0]] > place[ends[1]], ends[0], ends[1])
 
 
 def _pair_codes(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -710,29 +734,18 @@ def _merge(kg: KnowledgeGraph, target: NDArray[np.int64]) -> KnowledgeGraph:
     stays = target == np.arange(len(target))
     if stays.all():
         return kg
-    number = np.cumsum(stays) - 1
-    entities = kg.entities.filter(pl.Series(stays)).drop("entity")
+    number = (np.cumsum(stays) - 1)[target]
+    entities = number_rows(kg.entities.filter(pl.Series(stays)).drop("entity"), "entity")
     head, tail = kg.triples["head"].to_numpy(), kg.triples["tail"].to_numpy()
-    loop = (target[head] == target[tail]) & (head != tail)
-    head, tail = number[target[head]], number[target[tail]]
+    loop = (number[head] == number[tail]) & (head != tail)
+    head, tail = number[head], number[tail]
     # In a symmetric relation the smaller number comes first, as wherever a graph is made.
-    turned = kg.relations["symmetric"].to_numpy()[kg.triples["relation"].to_numpy()] & (head > tail)
-    triples = kg.triples.with_columns(
-        head=pl.Series(np.where(turned, tail, head)), tail=pl.Series(np.where(turned, head, tail))
-    ).filter(pl.Series(~loop))
-    return KnowledgeGraph(number_rows(entities, "entity"), kg.relations, _distinct(triples))
-
-
-def _distinct(triples: pl.DataFrame) -> pl.DataFrame:
-    """Sort triples and merge equal ones; the source that comes first in the alphabet is kept.
-
-    Sources are compared only where triples are equal: sorting millions of texts would take most of the time.
-    """
-    ends = ["head", "relation", "tail"]
-    triples = triples.sort(ends)
-    same = pl.all_horizontal(pl.col(end) == pl.col(end).shift() for end in ends).fill_null(False)
-    marked = triples.with_columns(same.alias("again"))
-    shared = marked.filter(pl.col("again") | pl.col("again").shift(-1, fill_value=False))
-    single = marked.filter(~(pl.col("again") | pl.col("again").shift(-1, fill_value=False)))
-    merged = shared.group_by(ends).agg(pl.col("source").min())
-    return pl.concat([single.select(list(TRIPLE_SCHEMA)), merged.select(list(TRIPLE_SCHEMA))]).sort(ends)
+    symmetric = kg.relations["symmetric"].to_numpy()
+    if symmetric.any():
+        turned = symmetric[kg.triples["relation"].to_numpy()] & (head > tail)
+        head, tail = np.where(turned, tail, head), np.where(turned, head, tail)
+    triples = kg.triples.with_columns(head=pl.Series(head), tail=pl.Series(tail))
+    if loop.any():
+        triples = triples.filter(pl.Series(~loop))
+    merged = KnowledgeGraph(entities, kg.relations, triples.clear())
+    return merged.with_triples(triples)

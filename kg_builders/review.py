@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kg_builders.errors import InputError
-from kg_builders.sources.delimited import LINE, parse_numbers, read_delimited, read_text, require_columns
+from kg_builders.sources.delimited import LINE, parse_numbers, read_delimited, require_columns
 from kg_builders.tables import conform
 
 __all__ = ["KEEP", "MERGE", "REVIEW_SCHEMA", "Review", "read_review", "write_review"]
@@ -169,9 +169,11 @@ def read_review(path: str | Path) -> Review:
     path = Path(path)
     delimiter = _delimiter(path)
     needed = [*PAIR, "decision"]
-    header = read_text(path).strip()
-    if "\n" not in header:  # What is written where nothing was proposed.
-        require_columns(path, pl.DataFrame(schema=dict.fromkeys(header.split(delimiter), pl.Utf8)), needed)
+    # A header alone is what is written where nothing was proposed; other complaints are the reader's.
+    header = path.read_bytes().strip() if path.is_file() else b""
+    if header and b"\n" not in header:
+        names = header.decode("utf-8-sig", "replace").split(delimiter)
+        require_columns(path, pl.DataFrame(schema=dict.fromkeys(names, pl.Utf8)), needed)
         return Review.empty()
     frame = read_delimited(path, delimiter, quote='"')
     require_columns(path, frame, needed)

@@ -1,0 +1,442 @@
+"""Entity resolution: what is merged, what is only listed, and that both are as the review says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kg_builders.errors import InputError
+from kg_builders.resolve import (
+    ResolveSettings,
+    _assign,
+    name_forms,
+    near_duplicates,
+    read_aliases,
+    resolve_entities,
+)
+from kg_builders.review import KEEP, MERGE, REVIEW_SCHEMA, Review
+from kg_builders.schema import ITEM, NAMED_SCHEMA, KnowledgeGraph
+
+BRANDS = ResolveSettings(kinds=("brand",))
+
+
+def graph(labels: dict[str, int], kind: str = "brand") -> KnowledgeGraph:
+    """Make a graph of labels and how many items each has; the id of a label is the label itself."""
+    named, item = [], 0
+    for label, count in labels.items():
+        for _ in range(count):
+            named.append((ITEM, f"i{item}", kind, kind, label, label, f"{label}.csv:{kind}:categorical"))
+            item += 1
+    return KnowledgeGraph.from_named(pl.DataFrame(named, schema=NAMED_SCHEMA, orient="row"))
+
+
+def decisions(review: Review) -> set[tuple[str, str, str, str]]:
+    return set(review.table.select("canonical_label", "merged_label", "method", "decision").rows())
+
+
+def edit(review: Review, merged: str, decision: str) -> Review:
+    chosen = pl.when(pl.col("merged_label") == merged).then(pl.lit(decision)).otherwise("decision")
+    return Review(review.table.with_columns(decision=chosen))
+
+
+def facts(kg: KnowledgeGraph) -> list[tuple[str, ...]]:
+    return sorted(kg.to_named().select("head_id", "relation", "tail_id", "source").rows())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Sony", "SONY Corp."),
+        ("Bosch", "Bosch GmbH & Co. KG"),
+        ("Nestlé", "NESTLE S.A."),
+        ("Black & Decker", "Black and Decker, Inc."),
+        ("The Beatles", "beatles"),
+        ("Hip-Hop", "hip hop"),
+        ("\uff21\uff23\uff2d\uff25", "A.C.M.E."),
+        ("Sony\u2122", "Sony"),
+        ("80's", "80s"),
+        ("Straße", "STRASSE"),
+        ("1990–2000", "1990-2000"),
+    ],
+)  # fmt: skip
+def test_spellings_of_one_name_have_one_key(one: str, other: str) -> None:
+    keys = name_forms(pl.Series([one, other]))["key"]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("C#", "C"), ("C++", "C"), ("50%", "50"), ("1.5 l", "15 l"), ("1 2", "12"), ("16:9", "169"),
+        ("-5 C", "5 C"), ("1-2 kg", "12 kg"), ('5"', "5'"), ("GmbH", ""), ("Ёлка", "Елка"),
+        ("12 3", "1 23"), ("1,000", "1.000"),
+    ],
+)  # fmt: skip
+def test_names_of_different_things_have_different_keys(one: str, other: str) -> None:
+    keys = name_forms(pl.Series([one, other]))["key"]
+    assert keys[0] != keys[1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=8))
+def test_a_key_never_depends_on_the_other_names_and_is_never_empty(labels: list[str]) -> None:
+    forms = name_forms(pl.Series(labels, dtype=pl.Utf8))
+    backwards = name_forms(pl.Series(labels[::-1], dtype=pl.Utf8))
+    assert forms.equals(backwards.reverse())
+    seen = [any(letter.isalnum() for letter in label) for label in labels]
+    assert all(key for key, visible in zip(forms["key"], seen, strict=True) if visible)
+
+
+def test_spellings_are_merged_into_the_one_with_most_items() -> None:
+    kg = graph({"SONY Corp.": 1, "Sony": 3, "sony inc": 2, "Canon": 1})
+    resolved, review = resolve_entities(kg, BRANDS)
+    assert decisions(review) == {
+        ("Sony", "SONY Corp.", "normal form", MERGE),
+        ("Sony", "sony inc", "normal form", MERGE),
+    }
+    assert review.table.select("canonical_items", "merged_items", "score").rows() == [
+        (3, 1, 1.0),
+        (3, 2, 1.0),
+    ]
+    assert resolved.entities.filter(pl.col("kind") == "brand")["label"].to_list() == ["Canon", "Sony"]
+    assert resolved.n_triples == kg.n_triples
+    # The file of each triple is still told.
+    assert {source for *_, source in facts(resolved)} == {source for *_, source in facts(kg)}
+    assert "3 entities merged" not in review.sentence()
+    assert "2 entities merged into others (2 by normal form)" in review.sentence()
+
+
+def test_ties_go_to_the_first_label() -> None:
+    _, review = resolve_entities(graph({"sony": 2, "Sony": 2, "SONY": 2}), BRANDS)
+    assert set(review.table["canonical_label"]) == {"SONY"}
+
+
+def test_only_the_named_kinds_are_touched() -> None:
+    kg = graph({"Sony": 1, "SONY": 1}).union(graph({"Sony": 1, "SONY": 1}, "store"))
+    resolved, review = resolve_entities(kg, ResolveSettings(kinds=("store",)))
+    assert review.table["kind"].to_list() == ["store"]
+    assert resolved.entities["kind"].to_list().count("brand") == 2
+    both, review = resolve_entities(kg, ResolveSettings(kinds="all"))
+    assert review.table["kind"].to_list() == ["brand", "store"]
+    assert both.n_items == kg.n_items
+    with pytest.raises(InputError, match=r"no entities of kind 'brnd'; did you mean 'brand'\?"):
+        resolve_entities(kg, ResolveSettings(kinds=("brnd",)))
+
+
+def test_items_are_merged_only_if_asked() -> None:
+    items = pl.DataFrame({"id": ["1", "2"], "label": ["Heat", "HEAT"]})
+    rows = [(ITEM, i, "genre", "genre", "drama", None, "x") for i in ("1", "2")]
+    kg = KnowledgeGraph.from_named(pl.DataFrame(rows, schema=NAMED_SCHEMA, orient="row"), items)
+    assert resolve_entities(kg, ResolveSettings(kinds="all"))[0].n_items == 2
+    one, review = resolve_entities(kg, ResolveSettings(kinds=(ITEM,)))
+    assert (one.n_items, one.n_triples, review.merged) == (1, 1, 1)
+
+
+def test_triples_that_become_equal_or_loops_are_merged() -> None:
+    rows = [
+        (ITEM, "i1", "brand", "brand", "Sony", None, "b:x"),
+        (ITEM, "i1", "brand", "brand", "SONY", None, "a:x"),
+        ("brand", "SONY", "owns", "brand", "Sony", None, "c"),
+        ("brand", "Sony", "owns", "brand", "Aiwa", None, "c"),
+        ("brand", "SONY", "like", "brand", "Aiwa", None, "c"),
+        ("brand", "Aiwa", "like", "brand", "Sony", None, "b"),
+    ]
+    like = pl.DataFrame({"name": ["like"], "label": ["like"], "symmetric": [True]})
+    kg = KnowledgeGraph.from_named(pl.DataFrame(rows, schema=NAMED_SCHEMA, orient="row"), relations=like)
+    resolved, _ = resolve_entities(kg, BRANDS)
+    assert facts(resolved) == [
+        ("Aiwa", "like", "SONY", "b"), ("SONY", "owns", "Aiwa", "c"), ("i1", "brand", "SONY", "a:x"),
+    ]  # fmt: skip
+
+
+def test_aliases_by_table_and_by_file(tmp_path: Path) -> None:
+    kg = graph({"HP": 1, "Hewlett-Packard": 3, "hewlett packard co": 1, "IBM": 1, "Big Blue": 1})
+    aliases = {"Hewlett Packard": ("HP",), "International Business Machines": ("I.B.M.", "big blue")}
+    resolved, review = resolve_entities(kg, BRANDS.model_copy(update={"aliases": aliases}))
+    assert decisions(review) == {
+        ("Hewlett-Packard", "HP", "alias", MERGE),
+        ("Hewlett-Packard", "hewlett packard co", "normal form", MERGE),
+        ("Big Blue", "IBM", "alias", MERGE),
+    }
+    (tmp_path / "a.csv").write_text('name,other\nHewlett Packard,HP\n"International Business Machines",IBM\n')
+    (tmp_path / "a.yaml").write_text("Hewlett Packard: [HP]\nBig Blue: [IBM]\n")
+    assert read_aliases(tmp_path / "a.csv") == {
+        "Hewlett Packard": ("HP",), "International Business Machines": ("IBM",)
+    }  # fmt: skip
+    by_file, _ = resolve_entities(kg, BRANDS.model_copy(update={"aliases": "a.yaml"}), folder=tmp_path)
+    assert by_file.entities.equals(resolved.entities)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "name,other,more\na,b,c\n", r"a.csv: has 3 columns; expected two"),
+        ("a.csv", "name,other\nHP,\n", r"a.csv, line 2: a name is empty"),
+        ("a.yaml", "- HP\n", r"a.yaml: expected names with lists"),
+        ("a.yaml", "HP: [1]\n", r"a.yaml: alias 'HP': expected a text and a list of texts"),
+        ("a.yaml", "A: [HP]\nB: [hp]\n", r"a.yaml: 'hp' stands for 'A' and for 'B'"),
+        ("a.yaml", "A: [B]\nB: [A]\n", r"a.yaml: '[AB]' is an alias in a circle"),
+    ],
+)
+def test_broken_aliases(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        resolve_entities(
+            graph({"HP": 1}), BRANDS.model_copy(update={"aliases": name}), folder=tmp_path
+        )  # fmt: skip
+
+
+def test_chains_of_aliases_are_followed() -> None:
+    settings_ = BRANDS.model_copy(update={"aliases": {"A": ("B",), "B": ("C",), "a": ("A!",)}})
+    _, review = resolve_entities(graph({"a": 3, "b": 1, "c": 2}), settings_)
+    assert decisions(review) == {("a", "b", "alias", MERGE), ("a", "c", "alias", MERGE)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("rock", "rocky"), ("post-rock", "pop-rock"), ("80s", "90s"),
+        ("male vocalist", "female vocalists"), ("Rocky II", "Rocky III"), ("Type A", "Type B"),
+        ("american", "americana"), ("electronic", "electronica"), ("Canon 50D", "Canon 60D"),
+        ("black metal", "raw black metal"), ("dance pop", "pop dance"), ("Final Fantasy X", "Final Fantasy"),
+        ("classic", "classical"), ("Dolby Digital 5.1", "Dolby Digital 51"), ("Austria", "Australia"),
+    ],
+)  # fmt: skip
+def test_different_things_are_not_merged(one: str, other: str) -> None:
+    kg = graph({one: 2, other: 1})
+    resolved, review = resolve_entities(kg, BRANDS)
+    assert review.merged == 0
+    assert resolved is kg
+
+
+def test_near_duplicates_are_merged_or_listed_by_their_score() -> None:
+    kg = graph({"Instrumental": 5, "Instrumentals": 1, "Panasonic": 4, "Pansonic": 1, "Toshiba": 2})
+    _, review = resolve_entities(kg, BRANDS)
+    assert decisions(review) == {
+        ("Instrumental", "Instrumentals", "near", MERGE),
+        ("Panasonic", "Pansonic", "near", KEEP),
+    }
+    # 2 * 8 / 17 and 2 * 12 / 25
+    assert review.table["score"].to_list() == [0.96, 0.9412]
+    _, strict = resolve_entities(kg, BRANDS.model_copy(update={"accept": 1.0}))
+    assert strict.merged == 0
+    _, loose = resolve_entities(kg, BRANDS.model_copy(update={"accept": 0.94}))
+    assert loose.merged == 2
+    _, off = resolve_entities(kg, BRANDS.model_copy(update={"near": False}))
+    assert off.table.is_empty()
+
+
+def test_what_is_not_automatic_is_only_listed() -> None:
+    kg = graph({"Sony": 3, "SONY": 1, "Vaio": 1, "Instrumental": 2, "Instrumentals": 1})
+    listed = BRANDS.model_copy(update={"aliases": {"Sony": ("Vaio",)}, "automatic": ()})
+    same, review = resolve_entities(kg, listed)
+    assert same is kg
+    assert decisions(review) == {
+        ("Sony", "SONY", "normal form", KEEP), ("Sony", "Vaio", "alias", KEEP),
+        ("Instrumental", "Instrumentals", "near", KEEP),
+    }  # fmt: skip
+    accepted, _ = resolve_entities(kg, listed, edit(review, "Vaio", MERGE))
+    assert "Vaio" not in accepted.entities["label"].to_list()
+    assert "SONY" in accepted.entities["label"].to_list()
+
+
+def test_near_duplicates_make_no_chain() -> None:
+    # Each is near the next, but the first and the last are not near each other.
+    labels = {"abcdefghijklmnop": 9, "abcdefghijklmnopq": 5, "abcdefghijklmnopqr": 1}
+    _, review = resolve_entities(graph(labels), BRANDS.model_copy(update={"accept": 0.96}))
+    assert decisions(review) == {
+        ("abcdefghijklmnop", "abcdefghijklmnopq", "near", MERGE),
+        ("abcdefghijklmnop", "abcdefghijklmnopqr", "near", KEEP),
+    }
+
+
+def test_wrong_thresholds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"suggest is 0.9, more than accept, 0.8"):
+        ResolveSettings(kinds="all", accept=0.8, suggest=0.9)
+
+
+@given(
+    st.integers(2, 12).flatmap(
+        lambda count: st.tuples(
+            st.permutations(range(count)),
+            st.dictionaries(
+                st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)).filter(lambda e: e[0] < e[1]),
+                st.sampled_from([0.8, 0.9, 1.0]),
+            ),
+        )
+    )
+)  # fmt: skip
+def test_assignment_is_the_greedy_one(case: tuple[list[int], dict[tuple[int, int], float]]) -> None:
+    places, scores = case
+    place = np.array(places)
+    rows = [(*pair, score) for pair, score in sorted(scores.items())]
+    near = pl.DataFrame(
+        rows, schema={"first": pl.Int64, "second": pl.Int64, "score": pl.Float64}, orient="row"
+    )
+    chosen, _ = _assign(near, np.empty((2, 0), dtype=np.int64), place, 0.85, np.zeros(len(place), dtype=bool))
+    strong = {frozenset(pair): score for pair, score in scores.items() if score >= 0.85}
+    stays: list[int] = []
+    expected = {}
+    for node in sorted(range(len(place)), key=lambda node: place[node]):
+        friends = [other for other in stays if frozenset((node, other)) in strong]
+        if friends:
+            expected[node] = min(friends, key=lambda other: (-strong[frozenset((node, other))], place[other]))
+        else:
+            stays.append(node)
+            expected[node] = node
+    assert chosen.tolist() == [expected[node] for node in range(len(place))]
+
+
+WORDS = ["sonic", "sonics", "youth", "yoth", "the", "black", "blak", "9", "90"]
+
+
+def longest_common_subsequence(one: str, other: str) -> int:
+    previous = [0] * (len(other) + 1)
+    for a in one:
+        current = [0]
+        for column, b in enumerate(other):
+            current.append(previous[column] + 1 if a == b else max(previous[column + 1], current[-1]))
+        previous = current
+    return previous[-1]
+
+
+def likeness(one: str, other: str) -> float:
+    return 2 * longest_common_subsequence(one, other) / (len(one) + len(other))
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(WORDS), min_size=1, max_size=3),
+        min_size=2, max_size=8, unique_by=" ".join,
+    )
+)  # fmt: skip
+def test_near_duplicates_against_all_pairs(words: list[list[str]]) -> None:
+    forms = [" ".join(parts) for parts in words]
+    frame = pl.DataFrame({"kind": "brand", "form": forms, "key": ["".join(parts) for parts in words]})
+    found = {(a, b): score for a, b, score in near_duplicates(frame, 0.85).rows()}
+    expected = {}
+    for a in range(len(words)):
+        for b in range(a + 1, len(words)):
+            one, other = words[a], words[b]
+            if [w for w in one if w.isdigit()] != [w for w in other if w.isdigit()] and sorted(one) != sorted(
+                other
+            ):
+                continue
+            if sorted(one) == sorted(other):
+                score = 0.9
+            elif set(one) <= set(other) or set(other) <= set(one):
+                continue
+            else:
+                score = likeness("".join(one), "".join(other))
+                if len(one) == len(other):
+                    score = min(score, *(likeness(x, y) for x, y in zip(one, other, strict=True)))
+                else:
+                    score = min(score, 0.9)
+            one_key, other_key = "".join(one), "".join(other)
+            reached = (
+                one_key[:3] == other_key[:3] or one_key[-3:] == other_key[-3:] or sorted(one) == sorted(other)
+            )
+            if round(score, 4) >= 0.85 and reached:
+                expected[a, b] = round(score, 4)
+    assert found == expected
+
+
+def test_large_blocks_are_divided_and_still_found() -> None:
+    rng = np.random.default_rng(3)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    # 3,000 names with the same beginning and the same end, and ten misspelt ones.
+    names = ["com" + "".join(rng.choice(letters, 14)) + "ing" for _ in range(3_000)]
+    frame = pl.DataFrame({"kind": "brand", "form": [*names, *(name[:9] + name[10:] for name in names[:10])]})
+    found = near_duplicates(frame.with_columns(key="form"), 0.9)
+    assert found.select("first", "second").rows() == [(index, 3_000 + index) for index in range(10)]
+
+
+def test_a_kind_and_a_number_keep_names_apart() -> None:
+    forms = ["samsung galaxy", "samsung galaxi", "samsung galaxy 2", "samsung galaxi 3"]
+    frame = pl.DataFrame({"kind": ["a", "b", "a", "a"], "form": forms})
+    assert near_duplicates(frame.with_columns(key=pl.col("form").str.replace_all(" ", "")), 0.8).is_empty()
+
+
+def misspell(name: str, rng: np.random.Generator) -> str:
+    """Make one typing error in a name: a letter left out, doubled or changed for another."""
+    at = int(rng.integers(1, len(name)))
+    other = chr(int(rng.integers(ord("a"), ord("z") + 1)))
+    choices = [name[:at] + name[at + 1 :], name[:at] + name[at - 1 :], name[:at] + other + name[at + 1 :]]
+    return choices[int(rng.integers(len(choices)))]
+
+
+def test_quality_on_generated_brands() -> None:
+    """Nearly all merges are right; all spellings are found, and most misspellings are listed."""
+    rng = np.random.default_rng(11)
+    syllables = [a + b for a in "bcdfghjklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "el", "or")]
+    brands = sorted({"".join(rng.choice(syllables, int(rng.integers(3, 7)))).title() for _ in range(1_500)})
+    labels: dict[str, int] = {brand: 4 for brand in brands}
+    spelt: dict[str, str] = {}
+    typed: dict[str, str] = {}
+    endings = [" Inc.", ", Ltd", " GmbH", " Corporation", "®", " S.A."]
+    for brand in brands[:600]:
+        variant = [brand.upper(), brand + endings[int(rng.integers(len(endings)))], "The " + brand][
+            int(rng.integers(3))
+        ]
+        spelt[variant] = brand
+    for brand in brands[600:1_000]:
+        typed[misspell(brand, rng)] = brand
+    typed = {variant: brand for variant, brand in typed.items() if variant not in labels}
+    kg = graph({**labels, **dict.fromkeys(spelt, 1), **dict.fromkeys(typed, 1)})
+    _, review = resolve_entities(kg, BRANDS)
+    truth = {(brand, variant) for variant, brand in {**spelt, **typed}.items()}
+    listed = set(review.table.select("canonical_label", "merged_label").rows())
+    merged = set(review.table.filter(decision=MERGE).select("canonical_label", "merged_label").rows())
+    assert len(merged & truth) / len(merged) > 0.99
+    assert {(brand, variant) for variant, brand in spelt.items()} <= merged
+    found = {(brand, variant) for variant, brand in typed.items()} & listed
+    assert len(found) / len(typed) > 0.85
+    assert len(listed & truth) / len(listed) > 0.7
+
+
+def test_the_order_of_the_graph_does_not_matter() -> None:
+    kg = graph({"Sony": 2, "SONY": 2, "Instrumental": 1, "Instrumentals": 1, "Panasonic": 1, "Pansonic": 1})
+    order = np.random.default_rng(0).permutation(kg.n_entities)
+    entities = kg.entities[order].with_columns(entity=pl.int_range(len(order), dtype=pl.Int64))
+    new = np.argsort(order)
+    triples = kg.triples.with_columns(
+        head=pl.Series(new[kg.triples["head"]]), tail=pl.Series(new[kg.triples["tail"]])
+    )
+    shuffled = KnowledgeGraph(entities, kg.relations, triples)
+    first, second = resolve_entities(kg, BRANDS), resolve_entities(shuffled, BRANDS)
+    assert first[1].table.equals(second[1].table)
+    assert facts(first[0]) == facts(second[0])
+
+
+def test_tags_of_listeners(shared_data: Path) -> None:
+    """On the tags of Last.fm 2K, spellings are merged and what only looks alike is not."""
+    tags = pl.read_csv(
+        shared_data / "lfm2k" / "lfm2k_text.tsv", separator="\t", quote_char=None, has_header=False
+    )
+    values = tags[tags.columns[-1]].str.split(",").explode().str.strip_chars().str.to_lowercase()
+    counts = values.value_counts().filter(pl.col(values.name).str.len_chars() > 0)
+    kg = graph({label: count // 5 + 1 for label, count in counts.rows()}, "tag")
+    _, review = resolve_entities(kg, ResolveSettings(kinds=("tag",)))
+    merged = dict(review.table.filter(decision=MERGE).select("merged_label", "canonical_label").rows())
+    assert merged["hip hop"] == merged["hiphop"] == "hip-hop"
+    assert merged["80's"] == "80s"
+    assert merged["synth pop"] == "synthpop"
+    near = review.table.filter(pl.col("method") == "near")
+    assert near.filter(decision=MERGE)["merged_label"].to_list() == ["instrumentals"]
+    pairs = {frozenset(pair) for pair in near.select("canonical_label", "merged_label").rows()}
+    assert frozenset(("electronic", "electronica")) in pairs
+    assert frozenset(("post-rock", "pop rock")) not in pairs
+
+
+def test_empty_graphs() -> None:
+    empty = KnowledgeGraph.empty()
+    same, review = resolve_entities(empty, ResolveSettings(kinds="all"))
+    assert same is empty
+    assert review.table.is_empty()
+    assert review.table.schema == pl.Schema(REVIEW_SCHEMA)
