@@ -207,7 +207,7 @@ class _Rows:
         """Return the line numbers and the lists of values of a block; None is the end of the file."""
         texts = [] if block is None else decode_lines(block, self.bad, self.encoding)
         first = 1 if block is None else block.first
-        if self._open or (self.quote is not None and any(self.quote in text for text in texts)):
+        if self._open or any(map(self._quoted, texts)):
             lines, cells = self._split_quoted(list(enumerate(texts, start=first)), end=block is None)
             result = pl.Series(lines, dtype=pl.Int64), pl.Series(cells, dtype=pl.List(pl.Utf8))
         else:
@@ -218,6 +218,13 @@ class _Rows:
             result = rows["line"].cast(pl.Int64), rows["text"].str.split(self.delimiter)
         self.bad.total += len(result[0])
         return result
+
+    def _quoted(self, text: str) -> bool:
+        """Whether a value begins with a quotation mark; within one, marks are what they are."""
+        quote = self.quote
+        return (
+            quote is not None and quote in text and (text.startswith(quote) or self.delimiter + quote in text)
+        )
 
     def _split_quoted(self, texts: list[tuple[int, str]], end: bool) -> tuple[list[int], list[list[str]]]:
         assert self.quote is not None
@@ -248,6 +255,8 @@ class _Rows:
 
     def _end_of_record(self, waiting: list[tuple[int, str]], at: int) -> int | None:
         """Return the place after the record's last line: where its quotation marks are even in number."""
+        if not self._quoted(waiting[at][1]):
+            return at + 1
         marks = 0
         for stop in range(at, min(at + _QUOTED_LINES, len(waiting))):
             marks += waiting[stop][1].count(self.quote or "")
@@ -256,7 +265,7 @@ class _Rows:
         return None
 
     def _parse(self, record: str) -> list[str] | None:
-        if self.quote is None or self.quote not in record:
+        if not self._quoted(record):
             return record.split(self.delimiter) if record else []
         reader = csv.reader(
             io.StringIO(record, newline=""), delimiter=self.delimiter, quotechar=self.quote, strict=True

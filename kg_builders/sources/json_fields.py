@@ -79,13 +79,13 @@ def _column(values: list[Any], field: FieldMapping) -> pl.Series:
 
 
 def all_json_fields(
-    path: str | Path, id_field: str, bad: BadRecords, progress: Progress | None
+    path: str | Path, id_field: str | None, bad: BadRecords, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     """Read every field; its first value says whether it is a text, a number, a list or an object.
 
-    A record in which a field is something else is bad.
+    The ids are texts whatever they are. A record in which a field is something else is bad.
     """
-    kinds: dict[str, str] = {id_field: "text"}
+    kinds: dict[str, str] = {} if id_field is None else {id_field: "text"}
     decoder = JsonLines({}, {})
     for block in read_lines(path, progress):
         numbers, parsed = decoder.decode_any(block, bad)
@@ -111,7 +111,7 @@ def all_json_fields(
 _KINDS = {str: "text", int: "number", float: "number", bool: "text", list: "list", dict: "object"}
 
 
-def _misfit(record: dict[str, Any], kinds: dict[str, str], id_field: str) -> str | None:
+def _misfit(record: dict[str, Any], kinds: dict[str, str], id_field: str | None) -> str | None:
     """Say which field is of another kind than above; new fields are noted if all others fit."""
     new: dict[str, str] = {}
     for name, value in record.items():

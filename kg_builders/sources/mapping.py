@@ -64,6 +64,8 @@ class TableMapping(StrictModel):
     """By default, by the file's ending."""
     delimiter: str | None = Field(default=None, min_length=1)
     """Of a CSV (default a comma) or TSV file (default a tab)."""
+    quote: Literal['"', "'"] | None = '"'
+    """Around values of a CSV or TSV file that hold the delimiter or a line break; null if there is none."""
     encoding: str = "utf-8"
     """Of a CSV or TSV file."""
     columns: tuple[str, ...] | None = None

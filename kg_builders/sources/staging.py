@@ -17,7 +17,7 @@ from kg_builders.errors import InputError
 from kg_builders.sources.bad import BadRecords
 from kg_builders.sources.delimited import LINE
 
-__all__ = ["ROW", "SeenIds", "StageWriter", "StagedTable", "keep_first_ids", "unify_types"]
+__all__ = ["ROW", "SeenIds", "StageWriter", "StagedTable", "concat_records", "keep_first_ids", "unify_types"]
 
 ROW = "row"
 """Column that counts the records from 0."""
@@ -229,7 +229,7 @@ class StageWriter:
             self._writing = None
 
     def _gather(self) -> pl.DataFrame:
-        frame = _concat(self._waiting, self._schema)
+        frame = concat_records(self._waiting, self._schema)
         self._waiting = []
         return frame
 
@@ -312,7 +312,14 @@ def _conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     )
 
 
-def _concat(frames: Sequence[pl.DataFrame], schema: pl.Schema | None) -> pl.DataFrame:
+def concat_records(frames: Sequence[pl.DataFrame], schema: pl.Schema | None = None) -> pl.DataFrame:
+    """Put tables below each other; by default they get all the columns, and types that hold all values.
+
+    Raises
+    ------
+    InputError
+        If a column has types that nothing holds both of.
+    """
     schema = _union([frame.schema for frame in frames]) if schema is None else schema
     return pl.concat([frame if frame.schema == schema else _conform(frame, schema) for frame in frames])
 

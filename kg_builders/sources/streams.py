@@ -20,6 +20,7 @@ __all__ = [
     "Progress",
     "Readable",
     "file_name",
+    "first_bytes",
     "open_raw",
     "open_stream",
     "read_lines",
@@ -148,6 +149,14 @@ def read_lines(
             blocks.close()
     if blank:
         raise InputError(f"{source}: is empty; expected at least one line")
+
+
+def first_bytes(source: str | Path, count: int) -> bytes:
+    """Return the first bytes of a file as it is stored."""
+    with ExitStack() as stack:
+        raw, _ = open_raw(source, stack)
+        with _told(source):
+            return raw.read(count)
 
 
 def sniff_lines(source: str | Path, count: int) -> LineBlock:

@@ -20,7 +20,7 @@ from kg_builders.sources.records import ItemRecords
 from kg_builders.sources.staging import ROW, StageWriter
 from kg_builders.sources.streams import Progress, file_name, open_raw
 
-__all__ = ["FORMATS", "read_table", "read_tabular", "table_format"]
+__all__ = ["FORMATS", "parquet_blocks", "read_table", "read_tabular", "table_format"]
 
 FORMATS = {
     ".csv": "csv",
@@ -168,8 +168,8 @@ def _read(
                 seen[name] = seen.get(name, False) or frame[name].null_count() < len(frame)
             if mapping.fields is None:
                 _check_lists(path, frame, options)
-                names = (name for name in frame.columns if name not in (LINE, mapping.id))
-                fields = {name: (name, options.get(name)) for name in names}
+                others = [name for name in frame.columns if name not in (LINE, mapping.id)]
+                fields = {name: (name, options.get(name)) for name in others}
             else:
                 fields = {name: (field.column or name, field) for name, field in given.items()}
             _refuse_reserved(path, fields)
@@ -203,7 +203,7 @@ def _frames(
             yield frame.with_columns(pl.lit(None, pl.Utf8).alias(name) for name in lacking)
         return
     if mapping.format == "parquet":
-        blocks = _parquet_blocks(
+        blocks = parquet_blocks(
             path, None if mapping.fields is None else [mapping.id, *required], bad, progress
         )
     else:
@@ -212,7 +212,7 @@ def _frames(
             path,
             delimiter,
             mapping.columns,
-            '"' if len(delimiter) == 1 else None,
+            mapping.quote if len(delimiter) == 1 else None,
             bad=bad,
             encoding=mapping.encoding,
             progress=progress,
@@ -222,7 +222,7 @@ def _frames(
         yield frame
 
 
-def _parquet_blocks(
+def parquet_blocks(
     path: str | Path, columns: Sequence[str] | None, bad: BadRecords, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     """Read a Parquet table in batches; its records are counted as if they were lines."""
