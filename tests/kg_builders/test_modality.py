@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg_builders import InputError, ModalitySettings, modality_graph, write_knowledge_graph
-from kg_builders.neighbours import mutual_pairs, nearest_neighbours, neighbour_pairs, unit_rows
+from kg_builders import neighbours as neighbours_module
+from kg_builders.modality import EXACT_LIMIT
+from kg_builders.neighbours import (
+    approximate_neighbours,
+    estimate_recall,
+    mutual_pairs,
+    nearest_neighbours,
+    neighbour_pairs,
+    unit_rows,
+)
 from kg_builders.schema import ITEM
 
 
@@ -72,6 +82,135 @@ def test_neighbours_of_many_rows_in_blocks() -> None:
     assert np.bincount(whole[0]).tolist() == [7] * 300
     expected = brute_force(matrix, 7, True, 0.0)
     assert whole[1].reshape(300, 7).tolist() == [expected[index] for index in range(300)]
+
+
+def test_a_block_never_holds_more_similarities_than_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.random.default_rng(1).integers(-1, 2, (90, 3)).astype(np.float32)
+    unit, usable = unit_rows(matrix, True)
+    whole = nearest_neighbours(unit, usable, 4)
+    seen: list[int] = []
+    compare = neighbours_module._compare
+
+    def watched(*given: Any) -> Any:
+        seen.append(len(given[2]))
+        return compare(*given)
+
+    monkeypatch.setattr(neighbours_module, "_BYTES", 90 * 8 * 7)
+    monkeypatch.setattr(neighbours_module, "_compare", watched)
+    small = nearest_neighbours(unit, usable, 4)
+    assert max(seen) == 7
+    for left, right in zip(whole, small, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_unit_rows_in_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.random.default_rng(5).normal(size=(50, 4)) + 3
+    matrix[[4, 11]] = 0
+    expected = unit_rows(matrix, True)
+    monkeypatch.setattr(neighbours_module, "_ROWS", 7)
+    np.testing.assert_allclose(unit_rows(matrix, True)[0], expected[0], atol=1e-12)
+    np.testing.assert_array_equal(unit_rows(matrix, True)[1], expected[1])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_rows_filled_with_the_mean_have_no_direction(kind: type[np.floating]) -> None:
+    """The mean as a row's type can hold it differs from the mean; rounding must not choose neighbours."""
+    matrix = (np.random.default_rng(6).normal(size=(40, 8)) + 50).astype(kind)
+    matrix[5] = matrix[np.arange(40) != 5].astype(np.float64).mean(axis=0)
+    assert np.flatnonzero(~unit_rows(matrix, True)[1]).tolist() == [5]
+    missing = np.arange(40) == 9
+    unit, usable = unit_rows(matrix, True, missing)
+    assert np.flatnonzero(~usable).tolist()[-1] == 9
+    rest = matrix[~missing]
+    np.testing.assert_allclose(unit[~missing], unit_rows(rest, True)[0], atol=1e-6)
+
+
+def clustered(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    spectrum = np.arange(1, 33) ** -0.5
+    centres = rng.normal(size=(40, 32)) * spectrum
+    return centres[rng.integers(0, 40, count)] + 0.6 * rng.normal(size=(count, 32)) * spectrum
+
+
+def test_approximate_neighbours_are_most_of_the_exact_ones() -> None:
+    faiss = pytest.importorskip("faiss", reason="the extra 'faiss' is not installed")
+    matrix = clustered(4000)
+    matrix[[3, 70]] = 0
+    unit, usable = unit_rows(matrix, True)
+    exact = nearest_neighbours(unit, usable, 10)
+    found = approximate_neighbours(unit, usable, 10, probes=16)
+    codes = [part[0] * 4000 + part[1] for part in (exact, found)]
+    recall = float(np.isin(codes[0], codes[1]).mean())
+    assert recall > 0.95
+    estimate = estimate_recall(unit, usable, found, 10, sample=3998)
+    assert estimate == pytest.approx(recall, abs=1e-9)
+    # The same format: sorted, exact cosines, as many neighbours.
+    assert (np.diff(codes[1]) > 0).all()
+    np.testing.assert_allclose(found[2], (unit[found[0]] * unit[found[1]]).sum(axis=1), atol=1e-8)
+    assert set(np.bincount(found[0], minlength=4000)[usable]) == {10}
+    assert not np.isin([3, 70], found[0]).any()
+    assert not np.isin([3, 70], found[1]).any()
+    # All cells looked at: nothing is missed, and the number of threads changes nothing.
+    every = approximate_neighbours(unit, usable, 10, probes=10_000)
+    np.testing.assert_array_equal(every[0] * 4000 + every[1], codes[0])
+    threads = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(2)
+        again = approximate_neighbours(unit, usable, 10, probes=16)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    for left, right in zip(found, again, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3])
+def test_approximate_neighbours_of_hardly_any_rows(rows: int) -> None:
+    pytest.importorskip("faiss", reason="the extra 'faiss' is not installed")
+    matrix = np.zeros((5, 3))
+    matrix[:rows] = np.eye(3)[:rows] + 1
+    unit, usable = unit_rows(matrix, False)
+    exact, found = nearest_neighbours(unit, usable, 4), approximate_neighbours(unit, usable, 4)
+    for left, right in zip(exact, found, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_the_way_of_finding_neighbours_is_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [str(index) for index in range(300)]
+    _, reports = modality_graph({"m": clustered(300)}, ids)
+    assert (reports["m"].method, reports["m"].recall) == ("exact", None)
+    assert EXACT_LIMIT >= 10_000
+    pytest.importorskip("faiss", reason="the extra 'faiss' is not installed")
+    monkeypatch.setattr("kg_builders.modality.EXACT_LIMIT", 299)
+    _, reports = modality_graph({"m": clustered(300)}, ids)
+    assert reports["m"].method == "approximate"
+    assert reports["m"].recall is not None
+    assert reports["m"].recall > 0.9
+    _, reports = modality_graph({"m": clustered(300)}, ids, ModalitySettings(method="exact"))
+    assert reports["m"].method == "exact"
+
+
+def test_missing_rows_get_no_facts() -> None:
+    matrix = np.array([[1.0, 0.1], [1.0, 0.2], [1.0, 0.15], [-1.0, 0.5], [-1.0, 0.4]])
+    missing = np.array([False, False, True, False, False])
+    ids = list("abcde")
+    kg, reports = modality_graph({"m": matrix}, ids, ModalitySettings(clusters=2), missing={"m": missing})
+    named = kg.to_named()
+    assert "c" not in {*named["head_id"], *named.filter(pl.col("tail_kind") == ITEM)["tail_id"]}
+    assert reports["m"].missing == 1
+    with pytest.raises(
+        InputError, match=r"features 'm': the missing rows are told for \(2,\) items; expected 5"
+    ):
+        modality_graph({"m": matrix}, ids, missing={"m": missing[:2]})
+
+
+@given(st.lists(st.lists(st.integers(-1, 1), min_size=2, max_size=2), min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_repeated_rows_are_counted(rows: list[list[int]]) -> None:
+    matrix = np.array(rows, dtype=np.float32) * -1
+    present = [tuple(row) for row in rows if any(row)]
+    expected = sum(present.count(row) > 1 for row in present)
+    _, reports = modality_graph({"m": matrix}, [str(n) for n in range(len(rows))])
+    assert reports["m"].repeated == expected
 
 
 def test_unit_rows_survive_tiny_and_huge_numbers() -> None:
