@@ -54,7 +54,7 @@ setup(
     python_requires=">=3.10,<3.13",
     install_requires=CORE,
     extras_require={"dev": DEV},
-    entry_points={"console_scripts": ["kdiffe = kdiffe_dgl.cli:main"]},
+    entry_points={"console_scripts": ["kdiffe = kdiffe_dgl.cli:main", "kg-build = kg_builders.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-from rich.console import Group, RenderableType
 
 from kg_builders.agreement import link_agreement
+from kg_builders.build_report import BuildReport
 from kg_builders.config import nearest
 from kg_builders.engines import Engine
 from kg_builders.errors import InputError
@@ -19,66 +19,37 @@ from kg_builders.extract import extract_triples
 from kg_builders.extraction_report import ExtractionReport
 from kg_builders.link import LinkReport, link_external
 from kg_builders.modality import ModalityReport, check_features, modality_graph
-from kg_builders.prune import PruneStep, prune_graph, prune_table
-from kg_builders.recipe import FeatureSettings, LastfmSource, RecbolePair, RecboleSource, Recipe, parse_recipe
-from kg_builders.report import describe, render
-from kg_builders.rules import Rules, load_rules, preset_names
+from kg_builders.prune import prune_graph
+from kg_builders.reading import read_external, read_features, read_rules, read_source
+from kg_builders.recipe import FeatureSettings, Recipe, parse_recipe
+from kg_builders.report import describe
+from kg_builders.resolve import resolve_entities
+from kg_builders.review import Review, read_review
+from kg_builders.rules import Rules
 from kg_builders.schema import KnowledgeGraph
-from kg_builders.sources import (
-    ExternalTriples,
-    ItemRecords,
-    read_item_links,
-    read_lastfm,
-    read_recbole_items,
-    read_recbole_kg,
-    read_tabular,
-    read_triples,
-)
+from kg_builders.sources import ItemRecords
 
-__all__ = ["BuildReport", "build_graph", "read_features", "read_source"]
+__all__ = ["BuildProgress", "BuildReport", "SilentProgress", "build_graph"]
 
 
-@dataclass(frozen=True)
-class BuildReport:
-    """What each part of a build did, and what the graph holds in the end."""
+class BuildProgress(Protocol):
+    """What a build tells while it goes on."""
 
-    extraction: ExtractionReport | None = None
-    links: tuple[LinkReport, ...] = ()
-    modalities: Mapping[str, ModalityReport] = field(default_factory=dict)
-    pruning: tuple[PruneStep, ...] = ()
-    graph: Mapping[str, Any] = field(default_factory=dict)
+    def phase(self, name: str) -> None:
+        """Tell that a phase begins, such as ``reading``."""
 
-    @property
-    def warnings(self) -> list[str]:
-        """What looks wrong with the given graphs; what looks wrong in the result is in ``graph``."""
-        return [warning for link in self.links if (warning := link.warning()) is not None]
+    def read(self, done: int, size: int | None, records: int) -> None:
+        """Tell how many bytes of how many were read, and how many records."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "warnings": self.warnings,
-            "extraction": None if self.extraction is None else self.extraction.to_dict(),
-            "links": [link.to_dict() for link in self.links],
-            "modalities": {name: report.to_dict() for name, report in self.modalities.items()},
-            "pruning": [step.to_dict() for step in self.pruning],
-            "graph": dict(self.graph),
-        }
 
-    def render(self) -> RenderableType:
-        """Return tables for the terminal."""
-        parts: list[RenderableType] = []
-        if self.extraction is not None:
-            parts.append(self.extraction.table())
-        parts.extend(link.sentence() for link in self.links)
-        parts.extend(f"Warning: {warning}" for warning in self.warnings)
-        for name, report in self.modalities.items():
-            parts.append(
-                f"features {name}: {report.neighbour_pairs:,} pairs of neighbours, {report.clusters:,} "
-                f"clusters; {report.missing:,} items without, {report.repeated:,} with the same as another"
-            )
-        parts.append(prune_table(list(self.pruning)))
-        parts.append(render(dict(self.graph)))
-        return Group(*parts)
+class SilentProgress:
+    """Tells nothing."""
+
+    def phase(self, name: str) -> None:
+        """Do nothing."""
+
+    def read(self, done: int, size: int | None, records: int) -> None:
+        """Do nothing."""
 
 
 def build_graph(
@@ -87,6 +58,10 @@ def build_graph(
     items: pl.DataFrame | None = None,
     features: Mapping[str, np.ndarray] | None = None,
     engine: Engine | None = None,
+    *,
+    interactions: pl.DataFrame | None = None,
+    reviewed: Review | None = None,
+    progress: BuildProgress | None = None,
 ) -> tuple[KnowledgeGraph, BuildReport]:
     """Build a knowledge graph.
 
@@ -104,31 +79,37 @@ def build_graph(
         are used for the modalities that the recipe names.
     engine
         What runs the extraction; Polars by default.
+    interactions
+        Columns ``user`` and ``item`` (original ids): training interactions, where the recipe prunes by
+        usefulness.
+    reviewed
+        Decided merges, in place of the file that the recipe names.
+    progress
+        Whom to tell.
 
     Returns
     -------
     KnowledgeGraph
-        Extracted, linked and computed triples together, pruned.
+        Extracted, linked and computed triples together, resolved and pruned.
     BuildReport
-        What was found, left out and why.
+        What was found, left out, merged and why.
 
     Raises
     ------
     InputError
-        If the recipe is not valid or what it names can't be read.
+        If the recipe is not valid, what it names can't be read, or too many records are bad.
     """
     chosen = recipe if isinstance(recipe, Recipe) else parse_recipe(recipe)
-    folder = Path(folder)
+    folder, tell = Path(folder), progress or SilentProgress()
+    rules = None if chosen.rules is None else read_rules(chosen.rules, folder)
+    _check_parts(chosen, items)
     graphs: list[KnowledgeGraph] = []
     extraction: ExtractionReport | None = None
     known: pl.DataFrame | None = None
-    if chosen.source is None and items is None:
-        raise InputError("recipe: no source and no items; expected a source of item records")
-    if chosen.source is None and chosen.rules is not None:
-        raise InputError("recipe: has rules but no source; expected a source of item records")
+    records: ItemRecords | None = None
     if chosen.source is not None:
-        records = read_source(chosen, folder)
-        rules = None if chosen.rules is None else _rules(chosen.rules, folder)
+        tell.phase("reading")
+        records = read_source(chosen, folder, _needed(rules), tell.read)
         known = records.labels(None if rules is None else rules.label)
         if items is None:
             items = known
@@ -137,69 +118,74 @@ def build_graph(
             records = records.select_items(items["id"].cast(pl.Utf8).to_list())
             items = _with_labels(items, known)
         if rules is not None:
+            tell.phase("extracting")
             extracted = extract_triples(records, rules, engine)
             graphs.append(extracted.kg)
             extraction = extracted.report
     catalogue = _catalogue(items)
     links: list[LinkReport] = []
     for given in chosen.external:
-        graph, link = link_external(_read_external(given, folder), catalogue, given.entity, known)
+        tell.phase(f"linking {given.triples}")
+        graph, link = link_external(read_external(given, folder), catalogue, given.entity, known)
         if extraction is not None:
             link = replace(link, agreement=link_agreement(graphs[0], graph))
         graphs.append(graph)
         links.append(link)
     modalities: dict[str, ModalityReport] = {}
     if chosen.features:
+        tell.phase("relating items by their features")
         matrices = {
             name: _matrix(name, settings, folder, features or {}, len(catalogue))
             for name, settings in chosen.features.items()
         }
         graph, modalities = modality_graph(matrices, catalogue["id"].to_list(), chosen.features)
         graphs.append(graph)
-    joined = KnowledgeGraph.empty().union(*graphs).align_items(catalogue)
-    pruned, steps = prune_graph(joined, chosen.prune)
-    report = BuildReport(extraction, tuple(links), modalities, tuple(steps), describe(pruned))
-    return pruned, report
-
-
-def read_source(recipe: Recipe, folder: str | Path = ".") -> ItemRecords:
-    """Read the item records that a recipe names."""
-    source = recipe.source
-    if source is None:
-        raise InputError("recipe: no source; expected a source of item records")
-    path = Path(folder) / source.path
-    if isinstance(source, RecboleSource):
-        return read_recbole_items(path, source.id, source.label)
-    if isinstance(source, LastfmSource):
-        return read_lastfm(path, source.artists, source.tags)
-    return read_tabular(
-        path,
-        source.id,
-        label=source.label,
-        lists=source.lists,
-        numbers=source.numbers,
-        delimiter=source.delimiter,
-        kind=source.format,
+    kg = _join(graphs, catalogue, extraction is not None)
+    graphs.clear()
+    review = reviewed
+    if chosen.resolve is not None:
+        tell.phase("resolving")
+        if review is None and chosen.review is not None:
+            review = read_review(folder / chosen.review)
+        kg, review = resolve_entities(kg, chosen.resolve, review, folder)
+    tell.phase("pruning")
+    kg, steps = prune_graph(kg, chosen.prune, interactions)
+    tell.phase("describing")
+    report = BuildReport(
+        bad=None if records is None else records.bad,
+        extraction=extraction,
+        links=tuple(links),
+        modalities=modalities,
+        review=review,
+        pruning=tuple(steps),
+        graph=describe(kg),
     )
+    return kg, report
 
 
-def read_features(path: str | Path) -> np.ndarray:
-    """Read a ``.npy`` matrix, memory-mapped; arrays of Python objects are refused.
+def _check_parts(recipe: Recipe, items: pl.DataFrame | None) -> None:
+    """Refuse a recipe whose parts don't fit together, before anything is read."""
+    if recipe.source is None and items is None:
+        raise InputError("recipe: no source and no items; expected a source of item records")
+    if recipe.source is None and recipe.rules is not None:
+        raise InputError("recipe: has rules but no source; expected a source of item records")
+    if recipe.review is not None and recipe.resolve is None:
+        raise InputError("recipe: has a review but no resolve; expected the kinds to resolve")
 
-    Raises
-    ------
-    InputError
-        If the file is missing, truncated, or of another kind.
-    """
-    path = Path(path)
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected features as .npy") from error
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(
-            f"{path}: can't be read as .npy; the file is truncated, of another kind, or holds Python objects"
-        ) from error
+
+def _needed(rules: Rules | None) -> list[str] | None:
+    """Return the fields that the rules read; None where there are no rules to go by."""
+    if rules is None:
+        return None
+    named = [rule.field for rule in rules.rules]
+    return sorted({*named, *([rules.label] if rules.label else [])})
+
+
+def _join(graphs: list[KnowledgeGraph], catalogue: pl.DataFrame, extracted: bool) -> KnowledgeGraph:
+    # What was extracted from the catalogue's own records, in their order, needs no joining.
+    if extracted and len(graphs) == 1:
+        return graphs[0]
+    return KnowledgeGraph.empty().union(*graphs).align_items(catalogue)
 
 
 def _catalogue(items: pl.DataFrame | None) -> pl.DataFrame:
@@ -214,30 +200,6 @@ def _with_labels(items: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
         known.rename({"label": "known"}), on="id", how="left", maintain_order="left"
     )
     return named.select("id", pl.coalesce("label", "known").alias("label"))
-
-
-def _rules(rules: str | Rules, folder: Path) -> Rules:
-    if isinstance(rules, Rules):
-        return rules
-    return load_rules(rules if rules in preset_names() else _existing(rules, folder))
-
-
-def _existing(rules: str, folder: Path) -> Path | str:
-    """Return the file beside the recipe, or the bare name, which ``load_rules`` then complains about."""
-    path = folder / rules
-    return path if path.exists() or path.suffix in (".yaml", ".yml") else rules
-
-
-def _read_external(given: Any, folder: Path) -> ExternalTriples:
-    triples, links = folder / given.triples, folder / given.links
-    if isinstance(given, RecbolePair):
-        return read_recbole_kg(triples, links)
-    return ExternalTriples(
-        read_triples(triples, given.delimiter),
-        read_item_links(links, given.delimiter),
-        triples.name,
-        links.name,
-    )
 
 
 def _matrix(

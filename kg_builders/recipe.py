@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kg_builders.config import StrictModel, load_yaml, parse_settings
 from kg_builders.modality import ModalitySettings
 from kg_builders.prune import PruneSettings
+from kg_builders.resolve import ResolveSettings
 from kg_builders.rules import Rules
 
 __all__ = [
+    "AmazonSource",
     "ExternalSettings",
     "FeatureSettings",
     "LastfmSource",
+    "MovielensSource",
     "Recipe",
     "RecbolePair",
     "RecboleSource",
@@ -47,11 +50,33 @@ class LastfmSource(StrictModel):
     tags: str | None = "lfm2k_text.tsv"
 
 
+class AmazonSource(StrictModel):
+    """Products of Amazon metadata; the fields are the same for its three schemas."""
+
+    kind: Literal["amazon"]
+    path: str
+    """File or URL, plain, gzip or zstd."""
+    version: Literal["2014", "2018", "2023"] | None = None
+    """By default, by what the first records hold."""
+
+
+class MovielensSource(StrictModel):
+    """Films of MovieLens: 100K, 1M or latest."""
+
+    kind: Literal["movielens"]
+    path: str
+    """Folder of the files."""
+
+
 class TableSource(StrictModel):
     """Items of a CSV, TSV, JSON lines or Parquet table."""
 
     kind: Literal["table"]
     path: str
+    """File or URL, plain, gzip or zstd."""
+    mapping: str | None = None
+    """YAML file that says what each field holds, such as ``kg-build infer`` proposes; then nothing else is
+    given."""
     id: str = "id"
     """Field of the item ids."""
     label: str | None = None
@@ -63,6 +88,13 @@ class TableSource(StrictModel):
     delimiter: str | None = None
     format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
     """By default, by the file's ending."""
+
+    @model_validator(mode="after")
+    def _mapping_alone(self) -> TableSource:
+        others = self.model_fields_set - {"kind", "path", "mapping"}
+        if self.mapping is not None and others:
+            raise ValueError(f"a mapping says everything; expected no {sorted(others)[0]!r} beside it")
+        return self
 
 
 class RecbolePair(StrictModel):
@@ -92,7 +124,9 @@ class FeatureSettings(ModalitySettings):
     path: str | None = None
 
 
-Source = Annotated[RecboleSource | LastfmSource | TableSource, Field(discriminator="kind")]
+Source = Annotated[
+    RecboleSource | LastfmSource | AmazonSource | MovielensSource | TableSource, Field(discriminator="kind")
+]
 ExternalSettings = Annotated[RecbolePair | TriplesPair, Field(discriminator="kind")]
 
 
@@ -103,6 +137,12 @@ class Recipe(StrictModel):
     """Item records."""
     rules: str | Rules | None = None
     """Rules for them: the name of a preset, a file, or the rules themselves."""
+    max_bad: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Share of bad records that is left out; past it, the build stops."""
+    resolve: ResolveSettings | None = None
+    """Which entities are merged under one name; by default none."""
+    review: str | None = None
+    """Table of decided merges, such as an earlier build wrote and a person edited."""
     external: tuple[ExternalSettings, ...] = ()
     """Given graphs to join."""
     features: dict[str, FeatureSettings] = Field(default_factory=dict)

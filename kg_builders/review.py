@@ -60,20 +60,24 @@ class Review:
         Labels, numbers of items, method and score may be null. It is sorted by kind, label and id.
     stale
         Rows of the review that was fed back which name an entity that there is none of.
+    external
+        Whether the merged ids are those of another graph, so that the same id there is another thing.
 
     Raises
     ------
     InputError
         If a row lacks an id or has another decision than ``merge`` or ``keep``, a pair is decided twice, an
-        entity is merged into two, into itself or in a circle, or two are kept apart but both merged into one.
+        entity is merged into two, into itself or in a circle, or two are kept apart but both merged into one;
+        of another graph, if two of its entities are merged into one.
     """
 
     table: pl.DataFrame
     stale: pl.DataFrame = field(default_factory=_no_rows)
+    external: bool = False
 
     def __post_init__(self) -> None:
         table = conform(self.table, REVIEW_SCHEMA, "reviewed merges")
-        refuse_contradictions(table, lambda row: f"review, row {row}")
+        refuse_contradictions(table, lambda row: f"review, row {row}", self.external)
         object.__setattr__(self, "table", table.sort(ORDER, nulls_last=True))
 
     @classmethod
@@ -87,6 +91,7 @@ class Review:
         return Review(
             pl.concat([review.table for review in every]).unique(maintain_order=True),
             pl.concat([review.stale for review in every]).unique(maintain_order=True),
+            self.external,
         )
 
     def counts(self) -> pl.DataFrame:
@@ -155,7 +160,7 @@ def write_review(review: Review, path: str | Path) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def read_review(path: str | Path) -> Review:
+def read_review(path: str | Path, external: bool = False) -> Review:
     """Read a review that a person may have edited.
 
     The columns ``kind``, ``canonical_id``, ``merged_id`` and ``decision`` are needed; the others may be
@@ -174,7 +179,7 @@ def read_review(path: str | Path) -> Review:
     if header and b"\n" not in header:
         names = header.decode("utf-8-sig", "replace").split(delimiter)
         require_columns(path, pl.DataFrame(schema=dict.fromkeys(names, pl.Utf8)), needed)
-        return Review.empty()
+        return Review(_no_rows(), external=external)
     frame = read_delimited(path, delimiter, quote='"')
     require_columns(path, frame, needed)
     frame = frame.with_columns(
@@ -185,11 +190,11 @@ def read_review(path: str | Path) -> Review:
     frame = frame.with_columns([parse_numbers(path, frame, name) for name in numbers])
     table = conform(frame, REVIEW_SCHEMA, "reviewed merges")
     lines = frame[LINE]
-    refuse_contradictions(table, lambda row: f"{path}, line {lines[row]}")
-    return Review(table)
+    refuse_contradictions(table, lambda row: f"{path}, line {lines[row]}", external)
+    return Review(table, external=external)
 
 
-def refuse_contradictions(table: pl.DataFrame, place: Callable[[int], str]) -> None:
+def refuse_contradictions(table: pl.DataFrame, place: Callable[[int], str], external: bool = False) -> None:
     """Refuse a row that is broken or says the opposite of another.
 
     Parameters
@@ -198,6 +203,8 @@ def refuse_contradictions(table: pl.DataFrame, place: Callable[[int], str]) -> N
         Columns of ``REVIEW_SCHEMA``.
     place
         From the number of a row to where it stands, for the message.
+    external
+        Whether the merged ids are those of another graph.
 
     Raises
     ------
@@ -214,11 +221,6 @@ def refuse_contradictions(table: pl.DataFrame, place: Callable[[int], str]) -> N
         raise InputError(
             f"{place(odd['row'][0])}: decision {odd['decision'][0] or ''!r}; expected {MERGE} or {KEEP}"
         )
-    itself = rows.filter(pl.col("canonical_id") == pl.col("merged_id"))
-    if len(itself):
-        raise InputError(
-            f"{place(itself['row'][0])}: {itself['merged_id'][0]!r} is paired with itself; expected two"
-        )
     twice = rows.filter(~pl.struct(PAIR).is_first_distinct())
     if len(twice):
         raise InputError(
@@ -231,6 +233,19 @@ def refuse_contradictions(table: pl.DataFrame, place: Callable[[int], str]) -> N
         raise InputError(
             f"{place(torn['row'][0])}: {torn['merged_id'][0]!r} is merged into {torn['canonical_id'][0]!r} "
             "and, in a row above, into another; expected one"
+        )
+    if external:
+        shared = merges.filter(~pl.struct("kind", "canonical_id").is_first_distinct())
+        if len(shared):
+            raise InputError(
+                f"{place(shared['row'][0])}: {shared['canonical_id'][0]!r} is linked to "
+                f"{shared['merged_id'][0]!r} and, in a row above, to another; expected one"
+            )
+        return
+    itself = rows.filter(pl.col("canonical_id") == pl.col("merged_id"))
+    if len(itself):
+        raise InputError(
+            f"{place(itself['row'][0])}: {itself['merged_id'][0]!r} is paired with itself; expected two"
         )
     canonical, merged, n_nodes = _numbered(rows)
     merging = (rows["decision"] == MERGE).to_numpy()

@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("kdiffe_dgl.cli.quickstart:quickstart", "From nothing to recommendations on MovieLens."),
     "data": ("kdiffe_dgl.cli.data:data", "Fetch, import, split, make and describe data sets."),
+    "kg": ("kg_builders.cli:main", "Build, prune and explain knowledge graphs; the same as kg-build."),
     "train": ("kdiffe_dgl.cli.train:train", "Train a model on a data set."),
     "evaluate": ("kdiffe_dgl.cli.evaluate:evaluate", "Measure a trained model on a split."),
     "recommend": ("kdiffe_dgl.cli.recommend:recommend", "Recommend items with a trained model."),

@@ -28,6 +28,7 @@ __all__ = [
     "REVIEW_FILE",
     "SIDE_FILES",
     "TABLES",
+    "is_graph_folder",
     "read_knowledge_graph",
     "staged_knowledge_graph",
     "write_knowledge_graph",
@@ -95,12 +96,12 @@ def staged_knowledge_graph(kg: KnowledgeGraph, path: str | Path, overwrite: bool
     ...     (folder / BUILD_FILE).write_text("{}")
     """
     path = Path(path)
-    refuse_existing(path, overwrite, "a knowledge graph folder", _is_graph_folder)
+    refuse_existing(path, overwrite, "a knowledge graph folder", is_graph_folder)
     with staged_folder(path) as folder:
         for table in TABLES:
             _write_table(getattr(kg, table), table, folder / f"{table}.parquet")
         yield folder
-        if not _is_graph_folder(folder):
+        if not is_graph_folder(folder):
             raise ValueError(f"{path}: holds files besides {', '.join(SIDE_FILES)}")
         review = path / REVIEW_FILE
         if review.is_file() and not (folder / REVIEW_FILE).exists():
@@ -126,7 +127,8 @@ def read_knowledge_graph(path: str | Path) -> KnowledgeGraph:
         raise InputError(f"{path}: {error}") from error
 
 
-def _is_graph_folder(path: Path) -> bool:
+def is_graph_folder(path: Path) -> bool:
+    """Tell whether a folder holds a knowledge graph and what belongs to it, and nothing else."""
     known = {f"{table}.parquet" for table in TABLES} | set(SIDE_FILES)
     return path.is_dir() and all(entry.name in known and entry.is_file() for entry in path.iterdir())
 

@@ -1,0 +1,89 @@
+"""What each part of a build did, as one record: for the terminal, for JSON, for the report's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+
+from kg_builders.extraction_report import ExtractionReport
+from kg_builders.link import LinkReport
+from kg_builders.modality import ModalityReport
+from kg_builders.prune import PruneStep, prune_table
+from kg_builders.report import render
+from kg_builders.review import Review
+from kg_builders.sources.bad import BadRecords
+
+__all__ = ["BuildReport"]
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What each part of a build did, and what the graph holds in the end.
+
+    Parameters
+    ----------
+    bad
+        What was left out while reading.
+    extraction
+        What each rule gave.
+    links
+        How each given graph meets the catalogue.
+    modalities
+        What became of each modality's features.
+    review
+        Merges of entities, those that were made and those that were only found likely.
+    pruning
+        What each step of pruning took.
+    graph
+        Description of the result.
+    """
+
+    bad: BadRecords | None = None
+    extraction: ExtractionReport | None = None
+    links: tuple[LinkReport, ...] = ()
+    modalities: Mapping[str, ModalityReport] = field(default_factory=dict)
+    review: Review | None = None
+    pruning: tuple[PruneStep, ...] = ()
+    graph: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks wrong with the input; what looks wrong in the result is in ``graph``."""
+        found = [warning for link in self.links if (warning := link.warning()) is not None]
+        return [*found, *(self.review.warnings() if self.review is not None else ())]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "warnings": self.warnings,
+            "bad_records": None if self.bad is None else self.bad.to_dict(),
+            "extraction": None if self.extraction is None else self.extraction.to_dict(),
+            "links": [link.to_dict() for link in self.links],
+            "modalities": {name: report.to_dict() for name, report in self.modalities.items()},
+            "resolution": None if self.review is None else self.review.to_dict(),
+            "pruning": [step.to_dict() for step in self.pruning],
+            "graph": dict(self.graph),
+        }
+
+    def render(self) -> RenderableType:
+        """Return tables for the terminal."""
+        parts: list[RenderableType] = []
+        if self.bad is not None:
+            parts.extend(self.bad.sentences())
+        if self.extraction is not None:
+            parts.append(self.extraction.table())
+        parts.extend(link.sentence() for link in self.links)
+        parts.extend(f"Warning: {warning}" for warning in self.warnings)
+        for name, report in self.modalities.items():
+            parts.append(
+                f"features {name}: {report.neighbour_pairs:,} pairs of neighbours, {report.clusters:,} "
+                f"clusters; {report.missing:,} items without, {report.repeated:,} with the same as another"
+            )
+        if self.review is not None:
+            parts.append(self.review.sentence())
+        parts.append(prune_table(list(self.pruning)))
+        parts.append(render(dict(self.graph)))
+        return Group(*parts)

@@ -1,0 +1,134 @@
+"""``kg-build build``: from raw metadata to a resolved, pruned and explained knowledge graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kg_builders.build import build_graph
+from kg_builders.cli.options import interactions_option, read_pairs
+from kg_builders.cli.progress import PhaseProgress
+from kg_builders.cli.shell import PATH, examples, render
+from kg_builders.engines import ENGINES, open_engine
+from kg_builders.errors import InputError
+from kg_builders.output import require_free, write_build
+from kg_builders.recipe import Recipe, load_recipe, parse_recipe
+from kg_builders.review import read_review
+
+__all__ = ["build"]
+
+SOURCES = ("amazon", "lastfm", "movielens", "recbole", "table")
+
+
+@click.command(
+    "build",
+    epilog=examples(
+        "kg-build build recipe.yaml --out kg",
+        "kg-build build --source amazon --input meta_Books.jsonl.gz --rules amazon --resolve store --out kg",
+        "kg-build build --source lastfm --input raw/lfm2k --rules lfm2k --out kg/lfm2k",
+        "kg-build build --source recbole --input ml-100k.item --rules ml-100k --k-core 2 --dry-run",
+        "kg-build build --source table --input items.csv --mapping mapping.yaml --rules rules.yaml --out kg",
+        "kg-build build recipe.yaml --review kg/review.csv --out kg --overwrite",
+        "kg-build build recipe.yaml --engine spark --master spark://host:7077 --out kg",
+    ),
+)
+@click.argument("recipe", type=PATH, required=False)
+@click.option("--source", type=click.Choice(SOURCES), help="Layout of the metadata, without a recipe.")
+@click.option("--input", "source_path", help="Its file, folder or address.")
+@click.option("--mapping", help="YAML file that says what the fields of a table hold.")
+@click.option("--rules", help="Rules: a preset or a YAML file.")
+@click.option("--out", type=PATH, help="Folder to make.")
+@click.option("--engine", "engine_name", type=click.Choice(ENGINES), default="polars", show_default=True)
+@click.option("--master", help="Address of a Spark cluster.  [default: this machine]")
+@click.option("--max-bad", type=float, help="Share of bad records to leave out.  [default: 0.01]")
+@click.option("--resolve", "kinds", multiple=True, help="Kind of entities to merge, or 'all'; repeatable.")
+@click.option("--review", type=PATH, help="Table of decided merges, as an earlier build wrote it.")
+@click.option("--k-core", type=int, help="Drop entities outside the k-core.")
+@click.option("--min-degree", type=int, help="Drop entities with fewer neighbours.")
+@click.option("--max-share", type=float, help="Drop entities joined to more than this share of the items.")
+@interactions_option
+@click.option("--dry-run", is_flag=True, help="Say what would be built and taken away, and write nothing.")
+@click.option("--overwrite", is_flag=True, help="Replace a knowledge graph that is already there.")
+@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+def build(
+    *,
+    recipe: Path | None,
+    source: str | None,
+    source_path: str | None,
+    mapping: str | None,
+    rules: str | None,
+    out: Path | None,
+    engine_name: str,
+    master: str | None,
+    max_bad: float | None,
+    kinds: Sequence[str],
+    review: Path | None,
+    k_core: int | None,
+    min_degree: int | None,
+    max_share: float | None,
+    interactions: Path | None,
+    dry_run: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Build a knowledge graph by RECIPE, or from --source, --input and --rules.
+
+    Options beside a recipe take the place of what it says. The folder holds the graph as Parquet, and beside
+    it what was read, merged and taken away: build.json, review.csv, removed.parquet, report.html.
+    """
+    if out is None and not dry_run:
+        raise InputError("no --out; expected a folder to make, or --dry-run")
+    if out is not None and not dry_run:
+        require_free(out, overwrite)
+    prune = {"k_core": k_core, "min_degree": min_degree, "max_share": max_share}
+    changes: dict[str, Any] = {
+        "rules": rules,
+        "max_bad": max_bad,
+        "resolve": {"kinds": "all" if "all" in kinds else list(kinds)} if kinds else None,
+        "prune": _given(prune) or None,
+    }
+    if recipe is None:
+        if source is None or source_path is None or rules is None:
+            raise InputError("expected a recipe, or --source, --input and --rules")
+        place = {"kind": source, "path": source_path, "mapping": mapping}
+        chosen = parse_recipe({"source": _given(place), **_given(changes)}, "options")
+        folder = Path()
+    else:
+        if source is not None or source_path is not None or mapping is not None:
+            raise InputError(f"{recipe}: names the source; expected no --source, --input or --mapping")
+        chosen, folder = _changed(load_recipe(recipe), _given(changes)), recipe.parent
+    with PhaseProgress(quiet) as progress, ExitStack() as opened:
+        engine = open_engine(engine_name, master)
+        if isinstance(engine, AbstractContextManager):  # Polars has nothing to close.
+            opened.enter_context(engine)
+        kg, report = build_graph(
+            chosen,
+            folder,
+            engine=engine,
+            interactions=None if interactions is None else read_pairs(interactions),
+            reviewed=None if review is None else read_review(review),
+            progress=progress,
+        )
+        if out is not None and not dry_run:
+            progress.phase("writing")
+            write_build(kg, report, out, chosen, overwrite)
+    if not quiet:
+        click.echo(render(report.render()), nl=False)
+    click.echo("nothing is written: a dry run" if dry_run else f"written to {out}")
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """Return the recipe with options in place of what it says; of pruning, only the steps that are named."""
+    data = recipe.model_dump(exclude_unset=True)
+    data["prune"] = {**data.get("prune", {}), **changes.pop("prune", {})}
+    if "resolve" in changes and data.get("resolve"):
+        changes["resolve"] = {**data["resolve"], **changes["resolve"]}
+    return parse_recipe({**data, **changes}, "options")

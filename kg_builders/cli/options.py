@@ -1,0 +1,90 @@
+"""Options that several ``kg-build`` commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+import yaml
+
+from kg_builders.cli.shell import PATH
+from kg_builders.errors import InputError
+
+__all__ = ["FORCE", "OUT", "interactions_option", "parse_assignments", "read_pairs", "read_table_file"]
+
+OUT = click.option("--out", type=PATH, required=True, help="Folder or file to make.")
+FORCE = click.option("--overwrite", is_flag=True, help="Replace what is already there.")
+interactions_option = click.option(
+    "--interactions",
+    type=PATH,
+    help="Training interactions for choosing relations: CSV, TSV or Parquet with columns user and item; with "
+    "a column split, only its rows of train are used.",
+)
+
+
+def parse_assignments(settings: Sequence[str]) -> dict[str, Any]:
+    """Return the values of options of the form ``KEY=VALUE``; a value is read as YAML.
+
+    Raises
+    ------
+    InputError
+        If one has another form.
+    """
+    values = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not (name and equals):
+            raise InputError(f"--set {setting}: expected KEY=VALUE")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {setting}: the value can't be read; expected a plain value") from error
+    return values
+
+
+def read_table_file(path: Path) -> pl.DataFrame:
+    """Read a small table whose values stay texts: CSV, TSV or Parquet.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read or is of another kind.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".tsv", ".parquet"):
+        raise InputError(f"{path}: unknown kind of table {suffix!r}; expected .csv, .tsv or .parquet")
+    try:
+        if suffix == ".parquet":
+            return pl.read_parquet(path)
+        return pl.read_csv(path, separator="," if suffix == ".csv" else "\t", infer_schema=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; expected a table") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(
+            f"{path}: can't be read as {suffix[1:]}; the file is broken or of another kind"
+        ) from error
+
+
+def read_pairs(path: Path) -> pl.DataFrame:
+    """Read training interactions: columns ``user`` and ``item``.
+
+    Rows that a column ``split`` gives to validation or test are left out: what is chosen by them would make
+    figures on them worthless.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read or lacks a column.
+    """
+    frame = read_table_file(path)
+    for column in ("user", "item"):
+        if column not in frame.columns:
+            raise InputError(f"{path}: no column {column!r}; expected user and item")
+    if "split" in frame.columns:
+        frame = frame.filter(pl.col("split").cast(pl.Utf8) == "train")
+    if frame.is_empty():
+        raise InputError(f"{path}: holds no training interaction; expected some")
+    return frame.select(pl.col(name).cast(pl.Utf8) for name in ("user", "item"))
