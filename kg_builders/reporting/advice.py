@@ -16,6 +16,8 @@ MANY = 100
 FEW_RELATIONS = 5
 """So many relations may be rare before it is told."""
 MOST_NAMED = 3
+MIRRORED = 0.8
+"""A relation is worth a warning if this share of it is in another relation, or in both directions."""
 
 
 def warnings_of(described: Mapping[str, Any]) -> list[str]:
@@ -71,16 +73,21 @@ def _repeated(described: Mapping[str, Any]) -> Iterator[str]:
         what = "1 triple says" if repeated == 1 else f"{repeated:,} triples say"
         yield f"{what} what another says; set duplicates: true"
     triples = {relation["name"]: relation["triples"] for relation in described["relation_table"]}
-    for key, how, remedy in (
-        ("inverse", "the reverse of", "set inverse_relations to that share or less to merge them"),
-        ("overlapping", "the same as", "name one of them in drop_relations if they mean the same"),
-    ):
+    for key, how in (("inverse", "the reverse of"), ("overlapping", "the same as")):
         for pair in redundancy[key]:
             first, second = pair["relations"]
-            if pair["share"] >= 0.8 and triples[first] >= FEW_HEADS:
-                yield f"{pair['share']:.1%} of relation {first!r} is {how} {second!r}; {remedy}"
+            if pair["share"] < MIRRORED or triples[first] < FEW_HEADS:
+                continue
+            # What both relations say, as a share of what either says.
+            common = pair["triples"] / max(triples[first] + triples[second] - pair["triples"], 1)
+            remedy = "name one of them in drop_relations if they mean the same"
+            if key == "inverse":
+                remedy = f"set inverse_relations: {_floor(pair['share'])} to merge them"
+            elif common >= 0.5:
+                remedy = f"set synonymous_relations: {_floor(common)} to merge them"
+            yield f"{pair['share']:.1%} of relation {first!r} is {how} {second!r}; {remedy}"
     for relation in redundancy["both_ways"]:
-        if relation["share"] >= 0.8 and triples[relation["relation"]] >= FEW_HEADS:
+        if relation["share"] >= MIRRORED and triples[relation["relation"]] >= FEW_HEADS:
             yield (
                 f"{relation['share']:.1%} of relation {relation['relation']!r} is stored in both directions; "
                 "mark it as symmetric, so that each pair counts once"
@@ -138,3 +145,8 @@ def _unnamed(described: Mapping[str, Any]) -> Iterator[str]:
                 f"{kind['unnamed']:,} items have no name besides their id, so that nobody can read the "
                 "examples; set label to the field that names them"
             )
+
+
+def _floor(share: float) -> float:
+    """Return a share in whole percents that it reaches."""
+    return int(100 * share) / 100

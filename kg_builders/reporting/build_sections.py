@@ -176,19 +176,28 @@ def _agreement(told: Any) -> str:
 
 
 def _pruning(steps: list[Mapping[str, Any]]) -> Markup:
-    idle = [step["name"] for step in steps if not step["triples"] and not step.get("entities")]
+    counts = ("triples", "moved", "entities", "relations")
+    busy = [step for step in steps if any(step.get(key) for key in counts)]
+    idle = [str(step["name"]) for step in steps if not any(step.get(key) for key in counts)]
+    # Few steps move triples to another relation or entity; most pages need no column for it.
+    shown = [key for key in counts if key != "moved" or any(step.get(key) for step in busy)]
     columns = [
-        ("step", "text"), ("because", "long"), ("triples", "number"), ("entities", "number"),
-        ("relations", "number"), ("items touched", "number"), ("such as", "long"),
-    ]  # fmt: skip
+        ("step", "text"),
+        ("because", "long"),
+        *((key, "number") for key in shown),
+        ("items touched", "number"),
+        ("such as", "long"),
+    ]
     rows = [
         [
-            step["name"], step["reason"], step["triples"], step.get("entities"), step.get("relations"),
-            step.get("items"), ", ".join(map(str, step.get("examples") or ())),
+            step["name"],
+            step["reason"],
+            *(step.get(key) for key in shown),
+            step.get("items"),
+            ", ".join(map(str, step.get("examples") or ())),
         ]
-        for step in steps
-        if step["name"] not in idle
-    ]  # fmt: skip
+        for step in busy
+    ]
     parts = [table(columns, rows)] if rows else [paragraph("No step took anything.")]
     if rows and idle:
         parts.append(paragraph(f"Steps that took nothing: {', '.join(idle)}.", "quiet"))
