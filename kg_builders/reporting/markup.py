@@ -148,7 +148,8 @@ def _cell(value: Any, kind: str) -> str:
         part = min(max(float(value or 0.0), 0.0), 1.0)
         return f'<td class="number share" style="--part: {part:.1%}">{share(value)}</td>'
     # A text that is written from right to left does not turn its neighbours around.
-    inner = value if isinstance(value, Markup) else f"<bdi>{text(value)}</bdi>"
+    longest = 3 * LONGEST if kind == "long" else LONGEST
+    inner = value if isinstance(value, Markup) else f"<bdi>{text(value, longest)}</bdi>"
     return f"<td{' class=long' if kind == 'long' else ''}>{inner}</td>"
 
 
