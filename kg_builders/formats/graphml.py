@@ -133,9 +133,9 @@ def _escaped(texts: pl.Series) -> pl.Series:
 
 def _refuse_controls(frame: pl.DataFrame, columns: list[str], what: str, path: Path) -> None:
     for column in columns:
-        bad = frame[column].str.contains(_NOT_IN_XML)
-        if bad.any():
-            row = bad.arg_max()
+        bad = frame[column].str.contains(_NOT_IN_XML).arg_true()
+        if len(bad):
+            row = int(bad[0])
             raise InputError(
                 f"{path}: {what} {row} has {frame[column][row]!r} as its {column}; "
                 "XML can't hold control characters, expected a text without"

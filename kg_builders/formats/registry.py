@@ -47,44 +47,34 @@ class GraphFormat:
 @dataclass(frozen=True)
 class _Codec:
     summary: str
-    write: Callable[..., None] | None
+    write: Callable[..., None]
     read: Callable[..., KnowledgeGraph]
-    owns: Callable[[Path], bool] | None = None
-    """Whether all in a folder is of this format, so that it may be overwritten; None for a file."""
-
-
-def _holds_only(*endings: str) -> Callable[[Path], bool]:
-    def owns(path: Path) -> bool:
-        return path.is_dir() and all(
-            entry.name.endswith(endings) and entry.is_file() for entry in path.iterdir()
-        )
-
-    return owns
+    endings: tuple[str, ...] = ()
+    """How the names of its files end, by which a folder that may be overwritten is told; none for a file."""
 
 
 _CODECS = {
-    "parquet": _Codec("three Parquet tables, the native format", None, read_knowledge_graph, _holds_only()),
-    "recbole": _Codec(
-        "RecBole's atomic files .kg, .link and .item", write_recbole, read_recbole, _holds_only(*SUFFIXES)
-    ),
-    "kgat": _Codec("kg_final.txt and its lists, as of KGAT", write_kgat, read_kgat, _holds_only(*FILES)),
+    "recbole": _Codec("RecBole's atomic files .kg, .link and .item", write_recbole, read_recbole, SUFFIXES),
+    "kgat": _Codec("kg_final.txt and its lists, as of KGAT", write_kgat, read_kgat, FILES),
     "ntriples": _Codec("RDF in N-Triples", write_ntriples, read_ntriples),
     "graphml": _Codec("GraphML, for Gephi, Cytoscape, yEd", write_graphml, read_graphml),
 }
+_NATIVE = GraphFormat("parquet", "three Parquet tables, the native format", True, {}, {})
 
 
 def export_formats() -> tuple[GraphFormat, ...]:
-    """Return the formats that graphs are written to and read from."""
-    return tuple(
+    """Return the formats that graphs are written to and read from, the native one first."""
+    others = (
         GraphFormat(
             name,
             codec.summary,
-            codec.owns is not None,
-            _options(codec.write, after=3) if codec.write else {},
+            bool(codec.endings),
+            _options(codec.write, after=3),
             _options(codec.read, after=1),
         )
         for name, codec in _CODECS.items()
     )
+    return (_NATIVE, *others)
 
 
 def export_graph(
@@ -114,18 +104,18 @@ def export_graph(
         the format can't hold.
     """
     path = Path(path)
-    codec = _codec(format)
-    if codec.write is None:
+    if format == _NATIVE.name:
         _check_options(format, options, {})
         write_knowledge_graph(kg, path, overwrite)
         return
+    codec = _codec(format)
     _check_options(format, options, _options(codec.write, after=3))
-    if codec.owns is None:
+    if not codec.endings:
         refuse_existing(path, overwrite, "a file", Path.is_file)
         with staged_file(path) as file:
             codec.write(kg, file, path, **options)
         return
-    refuse_existing(path, overwrite, f"a folder of {codec.summary}", codec.owns)
+    refuse_existing(path, overwrite, f"a folder of {codec.summary}", lambda folder: _is_of(folder, codec))
     with staged_folder(path) as folder:
         codec.write(kg, folder, path, **options)
 
@@ -145,6 +135,9 @@ def import_graph(path: str | Path, format: str, **options: Any) -> KnowledgeGrap
     InputError
         If there is no such format or option, or what is there can't be read, with file and line.
     """
+    if format == _NATIVE.name:
+        _check_options(format, options, {})
+        return read_knowledge_graph(path)
     codec = _codec(format)
     _check_options(format, options, _options(codec.read, after=1))
     return codec.read(Path(path), **options)
@@ -152,8 +145,14 @@ def import_graph(path: str | Path, format: str, **options: Any) -> KnowledgeGrap
 
 def _codec(name: str) -> _Codec:
     if name not in _CODECS:
-        raise InputError(f"no graph format {name!r}{nearest(name, _CODECS)}")
+        raise InputError(f"no graph format {name!r}{nearest(name, [_NATIVE.name, *_CODECS])}")
     return _CODECS[name]
+
+
+def _is_of(folder: Path, codec: _Codec) -> bool:
+    return folder.is_dir() and all(
+        entry.name.endswith(codec.endings) and entry.is_file() for entry in folder.iterdir()
+    )
 
 
 def _options(function: Callable[..., Any], after: int) -> dict[str, Any]:

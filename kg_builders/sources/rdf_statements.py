@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import polars as pl
 
@@ -58,7 +58,7 @@ _BASE = (
 _NAME = rf"{_BASE}_:0-9\-\xb7\u0300-\u036f\u203f-\u2040"
 _BLANK = rf"_:[{_BASE}_:0-9](?:[{_NAME}.]*[{_NAME}])?"
 _STRING = rf'"(?:[^"\\\n\r]|\\[tbnrf"\'\\]|{_UCHAR})*"'
-_LITERAL = rf"{_STRING}(?:@[a-zA-Z]+(?:-[a-zA-Z0-9]+)*|\^\^{_IRI})?"
+_LITERAL = rf"{_STRING}(?:[ \t]*@[a-zA-Z]+(?:-[a-zA-Z0-9]+)*|[ \t]*\^\^[ \t]*{_IRI})?"
 _SUBJECT, _OBJECT = f"(?:{_IRI}|{_BLANK})", f"(?:{_IRI}|{_BLANK}|{_LITERAL})"
 _PLAIN = {mark: f"^{_SUBJECT}{mark}{_IRI}{mark}{_OBJECT}[ \t]?\\.$" for mark in (" ", "\t")}
 """Lines as nearly all are, with one space or one tab between the terms, which can be split there."""
@@ -89,8 +89,8 @@ def rdf_format(path: str | Path) -> str:
     for format_, endings in FORMATS.items():
         if name.endswith(endings):
             return format_
-    endings = ", ".join(ending for some in FORMATS.values() for ending in some)
-    raise InputError(f"{path}: isn't called as RDF is; expected an ending of {endings}, or the format")
+    every = ", ".join(ending for some in FORMATS.values() for ending in some)
+    raise InputError(f"{path}: isn't called as RDF is; expected an ending of {every}, or the format")
 
 
 def statement_blocks(
@@ -156,9 +156,8 @@ def _split(rows: pl.DataFrame, bad: BadRecords) -> pl.DataFrame:
         )
         rows = rows.filter(~plain)
     if len(rows):
-        groups = rows["text"].str.extract_groups(_ANY).struct
-        groups = groups.rename_fields(["subject", "predicate", "object"]).struct.unnest()
-        rest = rows.hstack(groups)
+        groups = rows["text"].str.extract_groups(_ANY)
+        rest = rows.hstack(groups.struct.rename_fields(["subject", "predicate", "object"]).struct.unnest())
         for line, text in rest.filter(pl.col("subject").is_null()).select("line", "text").iter_rows():
             bad.add(line, text, _complaint(text))
         found.append(rest.drop_nulls("subject").drop("text").cast({"line": pl.Int64}))
@@ -179,7 +178,7 @@ def _complaint(text: str) -> str:
 def _terms(rows: pl.DataFrame) -> pl.DataFrame:
     """Take the terms out of their brackets and quotation marks."""
     # Nothing that may follow a string holds a quotation mark, so the last one closes it.
-    groups = rows["object"].str.extract_groups(r'(?s)^"(.*)"(?:@([^"]*)|\^\^<([^"]*)>)?$')
+    groups = rows["object"].str.extract_groups(r'(?s)^"(.*)"(?:[ \t]*@([^"]*)|[ \t]*\^\^[ \t]*<([^"]*)>)?$')
     literal = groups.struct.rename_fields(["text", "language", "datatype"]).struct.unnest()
     return rows.select(
         "line",
@@ -253,7 +252,8 @@ def _turtle(path: str | Path, bad: BadRecords, progress: Progress | None) -> Ite
             progress(read, size, bad.total)
 
     with open_stream(path, tell) as stream:
-        statements = pyoxigraph.parse(stream, format=pyoxigraph.RdfFormat.TURTLE)
+        # It needs no more of a file than ``read``.
+        statements = pyoxigraph.parse(cast("IO[bytes]", stream), format=pyoxigraph.RdfFormat.TURTLE)
         while True:
             try:
                 statement = next(statements)

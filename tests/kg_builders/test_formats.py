@@ -24,7 +24,8 @@ HOSTILE = [
     "", " ", "a b", "tab\there", "line\nbreak", "\r\n", 'quo"te', '"quoted"', "'", "007", "1", "1.0", "1e5",
     "NA", "null", "nan", "None", "[PAD]", "é", "日本", "a:b", ":", "a/b", "%", "%20", "100%", "\\", "\\n",
     "\\u0041", "<b>&amp;</b>", "#", "?q=1", "http://x.org/y#z", "\u2028", "\x85", "\ufeff", "\xa0", "{}|^`",
-    "\U0001f3b5", "\ue000", "\ufffd", "^-1", "genre^-1", "..", "item", "entity", "_:b0", "-", ",", ";", "]]>", "a,b",
+    "\U0001f3b5", "\ue000", "\ufffd", "^-1", "genre^-1", "..", "item", "entity", "_:b0", "-", ",", ";",
+    "]]>", "a,b",
 ]  # fmt: skip
 CONTROLS = ["\0", "\x01", "a\x1fb", "\x7f", "\ufffe"]
 

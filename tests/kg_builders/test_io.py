@@ -6,11 +6,20 @@ import os
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from kg_builders import InputError, KnowledgeGraph
-from kg_builders.io import read_knowledge_graph, to_networkx, write_knowledge_graph
-from kg_builders.schema import NAMED_SCHEMA
+from kg_builders.io import (
+    BUILD_FILE,
+    REVIEW_FILE,
+    SIDE_FILES,
+    read_knowledge_graph,
+    staged_knowledge_graph,
+    to_networkx,
+    write_knowledge_graph,
+)
+from kg_builders.schema import ENTITY_SCHEMA, NAMED_SCHEMA, RELATION_SCHEMA, TRIPLE_SCHEMA
 
 
 @pytest.fixture
@@ -115,3 +124,55 @@ def test_to_networkx(graph: KnowledgeGraph) -> None:
     assert result.nodes[3] == {"id": "drama", "label": "Drama", "kind": "genre"}
     assert sorted(result.edges(keys=True)) == [(0, 1, "near"), (0, 3, "genre"), (1, 2, "genre")]
     assert result.edges[0, 3, "genre"] == {"source": "f:class:list"}
+
+
+def test_side_files_appear_with_the_graph(graph: KnowledgeGraph, tmp_path: Path) -> None:
+    path = tmp_path / "kg"
+    with staged_knowledge_graph(graph, path) as folder:
+        for name in SIDE_FILES:
+            (folder / name).write_text(name)
+        assert not path.exists()
+    assert set(contents(path)) == {"entities.parquet", "relations.parquet", "triples.parquet", *SIDE_FILES}
+    read_knowledge_graph(path)
+    with pytest.raises(FileNotFoundError), staged_knowledge_graph(graph, path, True) as folder:
+        (folder / BUILD_FILE).write_text((tmp_path / "absent").read_text())
+    assert contents(path)[BUILD_FILE] == BUILD_FILE.encode()
+    with staged_knowledge_graph(graph, path, overwrite=True) as folder:
+        (folder / BUILD_FILE).write_text("new")
+    # What was told of the old graph is gone; what a person may have edited is not.
+    assert {name: contents(path)[name] for name in SIDE_FILES if name in contents(path)} == {
+        BUILD_FILE: b"new",
+        REVIEW_FILE: REVIEW_FILE.encode(),
+    }
+    with staged_knowledge_graph(graph, path, overwrite=True) as folder:
+        (folder / REVIEW_FILE).write_text("other")
+    assert contents(path)[REVIEW_FILE] == b"other"
+    with (
+        pytest.raises(ValueError, match="holds files besides"),
+        staged_knowledge_graph(graph, tmp_path / "new") as folder,
+    ):
+        (folder / "notes.txt").write_text("x")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kg"]
+
+
+def test_row_groups_are_bounded_and_bytes_are_of_the_rows_alone(tmp_path: Path) -> None:
+    count = (1 << 20) + 5
+    triples = pl.DataFrame(
+        {"head": pl.int_range(count, eager=True) % 3, "relation": 0, "tail": 1, "source": "file:field:rule"},
+        schema=TRIPLE_SCHEMA,
+    )
+    entities = pl.DataFrame(
+        [(n, str(n), str(n), "item") for n in range(3)], schema=ENTITY_SCHEMA, orient="row"
+    )
+    relations = pl.DataFrame([(0, "r", "r", False)], schema=RELATION_SCHEMA, orient="row")
+    whole = KnowledgeGraph(entities, relations, triples)
+    parts = KnowledgeGraph(
+        entities, relations, pl.concat([triples[:7], triples[7:900_000], triples[900_000:]], rechunk=False)
+    )
+    assert parts.triples.n_chunks() == 3
+    write_knowledge_graph(whole, tmp_path / "whole")
+    write_knowledge_graph(parts, tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+    metadata = pq.read_metadata(tmp_path / "whole" / "triples.parquet")
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [1 << 20, 5]
+    assert read_knowledge_graph(tmp_path / "parts").triples.equals(triples)
