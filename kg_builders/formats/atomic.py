@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kg_builders.errors import InputError
 
-__all__ = ["refuse_existing", "staged_file", "staged_folder"]
+__all__ = ["refuse_existing", "staged_file", "staged_folder", "writing"]
 
 
 @contextmanager
@@ -23,13 +23,13 @@ def staged_folder(path: Path) -> Iterator[Path]:
     InputError
         If there can't be a folder.
     """
-    with _told(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         folder.chmod(0o755)
-        with _told(path):
-            yield folder
+        yield folder
+        with writing(path):
             _replace_folder(folder, path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -45,15 +45,15 @@ def staged_file(path: Path) -> Iterator[Path]:
     InputError
         If there can't be a file.
     """
-    with _told(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
     file = Path(name)
     try:
         file.chmod(0o644)
-        with _told(path):
-            yield file
+        yield file
+        with writing(path):
             os.replace(file, path)
     except BaseException:
         file.unlink(missing_ok=True)
@@ -98,7 +98,8 @@ def _replace_folder(folder: Path, path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Turn an error of the file system in the block into ``InputError`` that names ``path``."""
     try:
         yield
     except OSError as error:

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from kg_builders.errors import InputError
-from kg_builders.formats.atomic import refuse_existing, staged_folder
+from kg_builders.formats.atomic import refuse_existing, staged_folder, writing
 from kg_builders.schema import KnowledgeGraph
 
 __all__ = [
@@ -98,8 +98,9 @@ def staged_knowledge_graph(kg: KnowledgeGraph, path: str | Path, overwrite: bool
     path = Path(path)
     refuse_existing(path, overwrite, "a knowledge graph folder", is_graph_folder)
     with staged_folder(path) as folder:
-        for table in TABLES:
-            _write_table(getattr(kg, table), table, folder / f"{table}.parquet")
+        with writing(path):
+            for table in TABLES:
+                _write_table(getattr(kg, table), table, folder / f"{table}.parquet")
         yield folder
         if not is_graph_folder(folder):
             raise ValueError(f"{path}: holds files besides {', '.join(SIDE_FILES)}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from kg_builders.config import nearest
 from kg_builders.errors import InputError
-from kg_builders.formats.atomic import refuse_existing, staged_file, staged_folder
+from kg_builders.formats.atomic import refuse_existing, staged_file, staged_folder, writing
 from kg_builders.formats.graphml import read_graphml, write_graphml
 from kg_builders.formats.kgat import FILES, read_kgat, write_kgat
 from kg_builders.formats.ntriples import read_ntriples, write_ntriples
@@ -112,11 +112,11 @@ def export_graph(
     _check_options(format, options, _options(codec.write, after=3))
     if not codec.endings:
         refuse_existing(path, overwrite, "a file", Path.is_file)
-        with staged_file(path) as file:
+        with staged_file(path) as file, writing(path):
             codec.write(kg, file, path, **options)
         return
     refuse_existing(path, overwrite, f"a folder of {codec.summary}", lambda folder: _is_of(folder, codec))
-    with staged_folder(path) as folder:
+    with staged_folder(path) as folder, writing(path):
         codec.write(kg, folder, path, **options)
 
 

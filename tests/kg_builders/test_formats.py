@@ -86,7 +86,7 @@ def facts_in_plain_python(kg: KnowledgeGraph) -> set[tuple[str, str, str]]:
     return {(ids[head], names[relation], ids[tail]) for head, relation, tail, _ in kg.triples.rows()}
 
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 counter = itertools.count()
 
 
