@@ -63,7 +63,7 @@ CHOSEN = st.builds(
 
 
 @given(graphs(), CHOSEN)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_undoing_all_steps_gives_the_graph_back(kg: KnowledgeGraph, chosen: PruneSettings) -> None:
     plan = plan_pruning(kg, chosen)
     pruned = plan.apply()
@@ -81,7 +81,7 @@ def test_undoing_all_steps_gives_the_graph_back(kg: KnowledgeGraph, chosen: Prun
 
 
 @given(graphs(), st.integers(2, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_undoing_the_last_step_gives_what_was_before_it(kg: KnowledgeGraph, k: int) -> None:
     before = plan_pruning(kg, PruneSettings(unreachable=False)).apply()
     plan = plan_pruning(kg, PruneSettings(unreachable=False, k_core=k))
