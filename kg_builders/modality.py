@@ -36,6 +36,7 @@ EXACT_LIMIT = 50_000
 """Number of items up to which neighbours are exact by default; twice as many take four times as long."""
 
 _ROWS = 16_384
+_BATCH = 4096
 
 
 class ModalitySettings(StrictModel):
@@ -280,7 +281,9 @@ def _clusters(
     from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    model = MiniBatchKMeans(count, random_state=settings.seed, batch_size=4096, n_init=3)
+    # No more than a thousand steps, which many items would otherwise exceed by far.
+    rounds = min(100, max(1, 1000 * _BATCH // len(members)))
+    model = MiniBatchKMeans(count, random_state=settings.seed, batch_size=_BATCH, n_init=3, max_iter=rounds)
     with threadpool_limits(1):
         assigned = model.fit_predict(unit if len(members) == len(unit) else unit[members])
     _, first, inverse = np.unique(assigned, return_index=True, return_inverse=True)
