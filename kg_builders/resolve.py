@@ -341,7 +341,8 @@ def near_duplicates(names: pl.DataFrame, suggest: float, min_length: int = 1) ->
             first, second = np.nonzero(scores)
             upper = first < second
             found.append(np.stack([block[first[upper]], block[second[upper]]]))
-    first, second = np.unique(np.concatenate(found, axis=1), axis=1)
+    both = np.concatenate(found, axis=1)
+    first, second = np.divmod(np.unique(both[0] * len(rows) + both[1]), max(len(rows), 1))
     words = rows["form"].str.split(" ")
     table = pl.DataFrame({"first": first, "second": second}).with_row_index("pair").with_columns(
         whole=pl.Series(

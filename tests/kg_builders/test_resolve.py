@@ -82,7 +82,7 @@ def test_names_of_different_things_have_different_keys(one: str, other: str) -> 
     assert keys[0] != keys[1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=8))
 def test_a_key_never_depends_on_the_other_names_and_is_never_empty(labels: list[str]) -> None:
     forms = name_forms(pl.Series(labels, dtype=pl.Utf8))
@@ -260,6 +260,7 @@ def test_wrong_thresholds_are_refused() -> None:
         ResolveSettings(kinds="all", accept=0.8, suggest=0.9)
 
 
+@settings(deadline=None)
 @given(
     st.integers(2, 12).flatmap(
         lambda count: st.tuples(
@@ -309,7 +310,7 @@ def likeness(one: str, other: str) -> float:
     return 2 * longest_common_subsequence(one, other) / (len(one) + len(other))
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.lists(st.sampled_from(WORDS), min_size=1, max_size=3),
