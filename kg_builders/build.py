@@ -17,10 +17,10 @@ from kg_builders.engines import Engine
 from kg_builders.errors import InputError
 from kg_builders.extract import extract_triples
 from kg_builders.extraction_report import ExtractionReport
-from kg_builders.link import LinkReport, link_external
+from kg_builders.given import LinkedGraph, link_given
 from kg_builders.modality import ModalityReport, check_features, modality_graph
 from kg_builders.prune import prune_graph
-from kg_builders.reading import read_external, read_features, read_rules, read_source
+from kg_builders.reading import read_features, read_rules, read_source
 from kg_builders.recipe import FeatureSettings, Recipe, parse_recipe
 from kg_builders.report import describe
 from kg_builders.resolve import resolve_entities
@@ -123,40 +123,39 @@ def build_graph(
             graphs.append(extracted.kg)
             extraction = extracted.report
     catalogue = _catalogue(items)
-    links: list[LinkReport] = []
+    links: list[LinkedGraph] = []
     for given in chosen.external:
         tell.phase(f"linking {given.triples}")
-        graph, link = link_external(read_external(given, folder), catalogue, given.entity, known)
+        linked = link_given(given, folder, catalogue, known)
         if extraction is not None:
-            link = replace(link, agreement=link_agreement(graphs[0], graph))
-        graphs.append(graph)
-        links.append(link)
+            agreement = link_agreement(graphs[0], linked.graph)
+            linked = replace(linked, report=replace(linked.report, agreement=agreement))
+        graphs.append(linked.graph)
+        links.append(linked)
     modalities: dict[str, ModalityReport] = {}
     if chosen.features:
         tell.phase("relating items by their features")
-        matrices = {
-            name: _matrix(name, settings, folder, features or {}, len(catalogue))
-            for name, settings in chosen.features.items()
-        }
-        graph, modalities = modality_graph(matrices, catalogue["id"].to_list(), chosen.features)
+        graph, modalities = _relate(chosen, folder, features or {}, catalogue)
         graphs.append(graph)
     kg = _join(graphs, catalogue, extraction is not None)
     graphs.clear()
-    review = reviewed
+    review: Review | None = None
     if chosen.resolve is not None:
         tell.phase("resolving")
-        if review is None and chosen.review is not None:
-            review = read_review(folder / chosen.review)
-        kg, review = resolve_entities(kg, chosen.resolve, review, folder)
+        decided = read_review(folder / chosen.review) if chosen.review is not None else None
+        kg, review = resolve_entities(kg, chosen.resolve, reviewed or decided, folder)
     tell.phase("pruning")
     kg, steps = prune_graph(kg, chosen.prune, interactions)
     tell.phase("describing")
     report = BuildReport(
         bad=None if records is None else records.bad,
         extraction=extraction,
-        links=tuple(links),
+        links=tuple(linked.report for linked in links),
+        label_links=tuple(linked.labels for linked in links if linked.labels is not None),
+        expansions=tuple(linked.expansion for linked in links if linked.expansion is not None),
         modalities=modalities,
         review=review,
+        link_reviews=tuple(linked.review for linked in links if linked.review is not None),
         pruning=tuple(steps),
         graph=describe(kg),
     )
@@ -200,6 +199,17 @@ def _with_labels(items: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
         known.rename({"label": "known"}), on="id", how="left", maintain_order="left"
     )
     return named.select("id", pl.coalesce("label", "known").alias("label"))
+
+
+def _relate(
+    recipe: Recipe, folder: Path, features: Mapping[str, np.ndarray], catalogue: pl.DataFrame
+) -> tuple[KnowledgeGraph, dict[str, ModalityReport]]:
+    """Return what the features say of which items are alike."""
+    matrices = {
+        name: _matrix(name, settings, folder, features, len(catalogue))
+        for name, settings in recipe.features.items()
+    }
+    return modality_graph(matrices, catalogue["id"].to_list(), recipe.features)
 
 
 def _matrix(

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
+from kg_builders.expand import ExpansionReport
 from kg_builders.extraction_report import ExtractionReport
-from kg_builders.link import LinkReport
+from kg_builders.link import LabelLinkReport, LinkReport
 from kg_builders.modality import ModalityReport
 from kg_builders.prune import PruneStep, prune_table
 from kg_builders.report import render
@@ -31,10 +33,16 @@ class BuildReport:
         What each rule gave.
     links
         How each given graph meets the catalogue.
+    label_links
+        Of those that were linked by labels, how much fits.
+    expansions
+        Of those of which only a part was taken, what each step took and left.
     modalities
         What became of each modality's features.
     review
         Merges of entities, those that were made and those that were only found likely.
+    link_reviews
+        Links by label, those that were made and those that were only found likely.
     pruning
         What each step of pruning took.
     graph
@@ -44,8 +52,11 @@ class BuildReport:
     bad: BadRecords | None = None
     extraction: ExtractionReport | None = None
     links: tuple[LinkReport, ...] = ()
+    label_links: tuple[LabelLinkReport, ...] = ()
+    expansions: tuple[ExpansionReport, ...] = ()
     modalities: Mapping[str, ModalityReport] = field(default_factory=dict)
     review: Review | None = None
+    link_reviews: tuple[Review, ...] = ()
     pruning: tuple[PruneStep, ...] = ()
     graph: Mapping[str, Any] = field(default_factory=dict)
 
@@ -53,7 +64,8 @@ class BuildReport:
     def warnings(self) -> list[str]:
         """What looks wrong with the input; what looks wrong in the result is in ``graph``."""
         found = [warning for link in self.links if (warning := link.warning()) is not None]
-        return [*found, *(self.review.warnings() if self.review is not None else ())]
+        reviews = [*(() if self.review is None else (self.review,)), *self.link_reviews]
+        return [*found, *(warning for review in reviews for warning in review.warnings())]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -62,6 +74,8 @@ class BuildReport:
             "bad_records": None if self.bad is None else self.bad.to_dict(),
             "extraction": None if self.extraction is None else self.extraction.to_dict(),
             "links": [link.to_dict() for link in self.links],
+            "label_links": [link.to_dict() for link in self.label_links],
+            "expansions": [expansion.to_dict() for expansion in self.expansions],
             "modalities": {name: report.to_dict() for name, report in self.modalities.items()},
             "resolution": None if self.review is None else self.review.to_dict(),
             "pruning": [step.to_dict() for step in self.pruning],
@@ -76,6 +90,8 @@ class BuildReport:
         if self.extraction is not None:
             parts.append(self.extraction.table())
         parts.extend(link.sentence() for link in self.links)
+        parts.extend(link.sentence() for link in self.label_links)
+        parts.extend(expansion.sentence() for expansion in self.expansions)
         parts.extend(f"Warning: {warning}" for warning in self.warnings)
         for name, report in self.modalities.items():
             parts.append(
@@ -86,4 +102,4 @@ class BuildReport:
             parts.append(self.review.sentence())
         parts.append(prune_table(list(self.pruning)))
         parts.append(render(dict(self.graph)))
-        return Group(*parts)
+        return Group(*(Text(part) if isinstance(part, str) else part for part in parts))

@@ -10,30 +10,24 @@ import numpy as np
 from kg_builders.errors import InputError
 from kg_builders.recipe import (
     AmazonSource,
-    ExternalSettings,
     LastfmSource,
     MovielensSource,
-    RecbolePair,
     RecboleSource,
     Recipe,
 )
 from kg_builders.rules import Rules, load_rules, preset_names
 from kg_builders.sources import (
-    ExternalTriples,
     ItemRecords,
     read_amazon,
-    read_item_links,
     read_lastfm,
     read_movielens,
     read_recbole_items,
-    read_recbole_kg,
     read_table,
     read_tabular,
-    read_triples,
 )
 from kg_builders.sources.streams import Progress
 
-__all__ = ["read_external", "read_features", "read_rules", "read_source"]
+__all__ = ["read_features", "read_rules", "read_source"]
 
 
 def read_source(
@@ -100,19 +94,6 @@ def read_rules(rules: str | Rules, folder: Path) -> Rules:
     path = folder / rules
     # A bare name that is no file goes on as it is: the message then offers the nearest preset.
     return load_rules(path if path.exists() or path.suffix in (".yaml", ".yml") else rules)
-
-
-def read_external(given: ExternalSettings, folder: Path) -> ExternalTriples:
-    """Read a given graph with its item-id map."""
-    triples, links = folder / given.triples, folder / given.links
-    if isinstance(given, RecbolePair):
-        return read_recbole_kg(triples, links)
-    return ExternalTriples(
-        read_triples(triples, given.delimiter),
-        read_item_links(links, given.delimiter),
-        triples.name,
-        links.name,
-    )
 
 
 def read_features(path: str | Path) -> np.ndarray:

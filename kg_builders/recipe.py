@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kg_builders.config import StrictModel, load_yaml, parse_settings
+from kg_builders.link import LabelLinkSettings
 from kg_builders.modality import ModalitySettings
 from kg_builders.prune import PruneSettings
 from kg_builders.resolve import ResolveSettings
@@ -18,7 +19,10 @@ __all__ = [
     "ExternalSettings",
     "FeatureSettings",
     "LastfmSource",
+    "LabelledGraph",
     "MovielensSource",
+    "Neighbourhood",
+    "RdfGraph",
     "Recipe",
     "RecbolePair",
     "RecboleSource",
@@ -97,25 +101,71 @@ class TableSource(StrictModel):
         return self
 
 
-class RecbolePair(StrictModel):
+class Neighbourhood(StrictModel):
+    """How much of a big given graph is taken: what lies around the linked items."""
+
+    hops: int = Field(default=1, ge=1)
+    """Steps from the linked items."""
+    max_triples: int | None = Field(default=None, ge=1)
+    """Most triples in all; null for no limit."""
+    max_per_entity: int | None = Field(default=None, ge=1)
+    """Most triples that an entity brings; null for no limit."""
+    relations: tuple[str, ...] | None = None
+    """Relations to follow; null for all."""
+    directions: Literal["out", "in", "both"] = "both"
+    """Whether triples are followed from head to tail, from tail to head, or both."""
+
+
+class GivenGraph(StrictModel):
+    """What all given graphs share."""
+
+    entity: str = "external"
+    """Kind of its entities that are no items."""
+    neighbourhood: Neighbourhood | None = None
+    """What is taken of it; by default all."""
+
+
+class RecbolePair(GivenGraph):
     """A given graph as RecBole ``.kg`` and ``.link`` files."""
 
     kind: Literal["recbole"]
     triples: str
     links: str
-    entity: str = "external"
-    """Kind of its entities that are no items."""
 
 
-class TriplesPair(StrictModel):
-    """A given graph as a file of triples and a file of item id and entity id."""
+class LabelledGraph(GivenGraph):
+    """A given graph that is linked by an id map, or by labels."""
+
+    triples: str
+    links: str | None = None
+    """Table of item id and entity id; without it, items are linked by their labels."""
+    by_label: LabelLinkSettings = LabelLinkSettings()
+    """What counts as the same label."""
+    review: str | None = None
+    """Table of decided links by label, such as an earlier run wrote and a person edited."""
+
+
+class TriplesPair(LabelledGraph):
+    """A given graph as a file of triples."""
 
     kind: Literal["triples"]
-    triples: str
-    links: str
-    entity: str = "external"
-    """Kind of its entities that are no items."""
+    labels: str | None = None
+    """Table with columns ``id``, ``label`` and perhaps ``type`` of its entities, where there is no id map."""
     delimiter: str = Field(default="\t", min_length=1)
+
+    @model_validator(mode="after")
+    def _one_way_to_link(self) -> TriplesPair:
+        if (self.links is None) == (self.labels is None):
+            raise ValueError("expected either links (an id map) or labels (names of its entities)")
+        return self
+
+
+class RdfGraph(LabelledGraph):
+    """A given graph as N-Triples or Turtle, which names its entities itself."""
+
+    kind: Literal["rdf"]
+    languages: tuple[str, ...] = ("en", "")
+    """Languages of the labels, the most wanted first; the empty text: labels without one."""
 
 
 class FeatureSettings(ModalitySettings):
@@ -127,7 +177,7 @@ class FeatureSettings(ModalitySettings):
 Source = Annotated[
     RecboleSource | LastfmSource | AmazonSource | MovielensSource | TableSource, Field(discriminator="kind")
 ]
-ExternalSettings = Annotated[RecbolePair | TriplesPair, Field(discriminator="kind")]
+ExternalSettings = Annotated[RecbolePair | TriplesPair | RdfGraph, Field(discriminator="kind")]
 
 
 class Recipe(StrictModel):

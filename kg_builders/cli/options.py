@@ -12,8 +12,17 @@ import yaml
 
 from kg_builders.cli.shell import PATH
 from kg_builders.errors import InputError
+from kg_builders.formats.atomic import refuse_existing, staged_file
 
-__all__ = ["FORCE", "OUT", "interactions_option", "parse_assignments", "read_pairs", "read_table_file"]
+__all__ = [
+    "FORCE",
+    "OUT",
+    "interactions_option",
+    "parse_assignments",
+    "read_pairs",
+    "read_table_file",
+    "write_text",
+]
 
 OUT = click.option("--out", type=PATH, required=True, help="Folder or file to make.")
 FORCE = click.option("--overwrite", is_flag=True, help="Replace what is already there.")
@@ -88,3 +97,16 @@ def read_pairs(path: Path) -> pl.DataFrame:
     if frame.is_empty():
         raise InputError(f"{path}: holds no training interaction; expected some")
     return frame.select(pl.col(name).cast(pl.Utf8) for name in ("user", "item"))
+
+
+def write_text(path: Path, text: str, overwrite: bool) -> None:
+    """Write a small file whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If it exists already and may not be replaced, or can't be written.
+    """
+    refuse_existing(path, overwrite, "a file", Path.is_file)
+    with staged_file(path) as file:
+        file.write_text(text, encoding="utf-8")
