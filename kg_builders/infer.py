@@ -72,15 +72,12 @@ class InferredMapping:
                 f"{field.role}: {field.why}; {field.coverage:.0%} of the records, {field.distinct:,} values"
             )
             if field.name == self.mapping.id:
-                lines.append(f"  # {field.name} is the id: {field.why}")
+                lines.append(f"  # {_one_line(field.name)} is the id: {field.why}")
                 continue
             lines.append(f"  # {_one_line(seen)}; such as {_shown(field, ', ')}")
             if field.name in columns:
                 entry = {columns[field.name]: named[columns[field.name]]}
-                dumped = yaml.safe_dump(
-                    entry, default_flow_style=None, sort_keys=False, allow_unicode=True, width=1000
-                )
-                lines += [f"  {line}" for line in dumped.rstrip().split("\n")]
+                lines += [f"  {line}" for line in _dump(entry, None).split("\n")]
             else:
                 lines.append(f"  # {_one_line(field.name)}: text")
         return "\n".join(lines) + "\n"
@@ -200,7 +197,7 @@ def _open(path: str | Path, bad: BadRecords) -> tuple[dict[str, Any], Iterator[p
         raise InputError(f"{path}: is empty; expected at least one line")
     if lines[0].startswith(b"["):
         raise InputError(f"{path}: is one JSON list; expected JSON lines, an object each")
-    if lines[0].startswith(b"{"):
+    if sum(line.startswith(b"{") for line in lines) > len(lines) / 2:
         return {"format": "jsonl"}, all_json_fields(path, None, bad, None)
     encoding, texts = _decoded(lines)
     delimiter = _delimiter(texts)
@@ -328,9 +325,15 @@ def _rule(field: InferredField, name: str) -> tuple[dict[str, Any] | None, bool]
 
 
 def _dump(value: Any, flow: bool | None) -> str:
-    return yaml.safe_dump(
-        value, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=1_000_000
-    ).strip()
+    """Return YAML on as few lines as there may be; what can't be printed is escaped."""
+
+    def dump(allow_unicode: bool) -> str:
+        return yaml.safe_dump(
+            value, default_flow_style=flow, sort_keys=False, allow_unicode=allow_unicode, width=1_000_000
+        ).strip()
+
+    readable = dump(True)
+    return readable if readable.replace("\n", "").isprintable() else dump(False)
 
 
 def _counted(field: InferredField) -> str:

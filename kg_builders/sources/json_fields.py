@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from kg_builders.sources.delimited import LINE
 from kg_builders.sources.jsonlines import JsonLines, parse_json
 from kg_builders.sources.mapping import FieldMapping, TableMapping
 from kg_builders.sources.streams import Progress, read_lines, sniff_lines
+
+_ODD_NAME = re.compile(r'[\x00-\x1f"\\]')
 
 __all__ = ["all_json_fields", "json_keys", "mapped_json"]
 
@@ -45,12 +48,14 @@ def mapped_json(
     """Read the columns that a mapping names, as texts, numbers, lists or pairs as the records have them."""
     columns = {mapping.column_of(name): field for name, field in (mapping.fields or {}).items()}
     names = [mapping.id, *(name for name in columns if name != mapping.id)]
-    decoder = JsonLines(dict.fromkeys(names, Any), {})
+    # msgspec knows no fields of such names, so that all are decoded then.
+    odd = any(_ODD_NAME.search(name) for name in names)
+    decoder = JsonLines({} if odd else dict.fromkeys(names, Any), {})
     for block in read_lines(path, progress):
-        lines, records = decoder.decode(block, bad)
+        lines, records = decoder.decode_any(block, bad) if odd else decoder.decode(block, bad)
         frame = {LINE: pl.Series(LINE, lines, dtype=pl.Int64)}
         for name in names:
-            values = decoder.column(records, name)
+            values = [record.get(name) for record in records] if odd else decoder.column(records, name)
             if name == mapping.id:
                 frame[name] = id_column([as_text(value) for value in values])
             else:

@@ -53,7 +53,7 @@ _ARTICLES = (
     "El|Los|Las|Lo|Il|I|Gli|Una|Uno|O|Os|As"
 )
 _YEAR = r"\s*\((\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\)\s*$"
-_OTHER_TITLE = r"\s*\(([^()]*)\)\s*$"
+_OTHER_TITLE = r"(\S)\s*\(([^()]*)\)\s*$"
 
 
 def read_movielens(
@@ -130,10 +130,9 @@ def split_titles(titles: pl.Series) -> pl.DataFrame:
     # A title has up to two other ones behind it, in parentheses of their own.
     for _ in range(2):
         others.append(
-            _natural_order(text.str.extract(_OTHER_TITLE).str.replace(r"^(?:a\.k\.a\.|aka)\s+", ""))
+            _natural_order(text.str.extract(_OTHER_TITLE, 2).str.replace(r"^(?:a\.k\.a\.|aka)\s+", ""))
         )
-        rest = text.str.replace(_OTHER_TITLE, "")
-        text = pl.select(pl.when(rest != "").then(rest).otherwise(text)).to_series()
+        text = text.str.replace(_OTHER_TITLE, "$1")
     frame = pl.DataFrame({"title": _natural_order(text), "year": year, "first": others[1], "last": others[0]})
     listed = pl.concat_list("first", "last").list.drop_nulls()
     return frame.select(

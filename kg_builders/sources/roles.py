@@ -194,17 +194,18 @@ def _judge_texts(values: pl.Series, ids: pl.Series | None) -> tuple[str, str, st
     if split is not None:
         return split
     different = f"{distinct / len(values):.0%} of the values different"
-    if words > _WORDS_OF_A_NAME or _mean(values.str.len_chars()) > 60:
-        return "text", f"{words:.0f} words each, {different}", None, values
     # A sample shows fewer repeats than the file has.
-    if distinct <= 0.9 * len(values):
+    recurring = distinct <= 0.9 * len(values)
+    if words > (_WORDS_OF_A_NAME if recurring else 1.5) or _mean(values.str.len_chars()) > 60:
+        return "text", f"{words:.0f} words each, {different}", None, values
+    if recurring:
         return "category", f"{distinct:,} different values in {len(values):,} records", None, values
     return "ignored", f"short, and {different}", None, values
 
 
 def _split(values: pl.Series, ids: pl.Series | None) -> tuple[str, str, str | None, pl.Series] | None:
     """Find the delimiter that splits texts into parts that recur; None if there is none."""
-    for delimiter in dict.fromkeys((*PATH_DELIMITERS, *DELIMITERS)):
+    for delimiter in dict.fromkeys((*PATH_DELIMITERS, *DELIMITERS, " ")):
         holds = _mean(values.str.contains(delimiter, literal=True))
         if holds < 0.2:
             continue
@@ -214,13 +215,12 @@ def _split(values: pl.Series, ids: pl.Series | None) -> tuple[str, str, str | No
         found = _references(parts, ids)
         if found:
             return "reference", f"{found}; {holds:.0%} of the texts hold {delimiter!r}", delimiter, parts
-        recurring = parts.n_unique() <= max(len(parts) / 2, 1) and parts.n_unique() < 2 * values.n_unique()
-        if not recurring or _words(parts) > _WORDS_OF_A_NAME:
+        if parts.n_unique() > len(parts) / 2 or _words(parts) > _WORDS_OF_A_NAME:
             continue
         if delimiter in PATH_DELIMITERS and _is_path(lists):
             why = f"{holds:.0%} of the texts hold {delimiter!r}, each part nearly always after the same one"
             return "path", why, delimiter, parts
-        if delimiter in DELIMITERS:
+        if delimiter in DELIMITERS and parts.n_unique() < 2 * values.n_unique():
             why = f"{holds:.0%} of the texts hold {delimiter!r}, {parts.n_unique():,} different parts recur"
             return "list", why, delimiter, parts
     return None

@@ -123,7 +123,7 @@ def read_lines(
     progress: Progress | None = None,
     *,
     max_line: int = MAX_LINE,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> Iterator[LineBlock]:
     """Read the lines of a file in blocks, the next block while this one is worked on.
 
@@ -134,7 +134,7 @@ def read_lines(
     InputError
         As of :func:`open_stream`, or if there is nothing but space.
     """
-    blocks = _blocks(source, progress, max_line, block)
+    blocks = _blocks(source, progress, max_line, block or BLOCK)
     blank = True
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(next, blocks, None)

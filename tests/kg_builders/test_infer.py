@@ -1,0 +1,199 @@
+"""What is inferred of files whose content is known, and that the proposed mapping and rules work."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from kg_builders import InputError, extract_triples, parse_rules
+from kg_builders.infer import InferredMapping, infer_mapping
+from kg_builders.sources import parse_mapping, read_table
+
+TREE = [("Books", "Fiction", "Crime"), ("Books", "Fiction", "Fantasy"), ("Books", "Science", "Physics")]
+TREE += [("Music", "Jazz", "Bebop"), ("Music", "Rock", "Punk"), ("Music", "Rock", "Grunge")]
+
+
+def catalogue(number: int = 300) -> list[dict[str, Any]]:
+    """Return items whose fields are of every role."""
+    source = random.Random(5)
+    words = [f"word{index}" for index in range(400)]
+    return [
+        {
+            "sku": f"SKU-{index:04d}",
+            "name": " ".join(source.choices(words, k=4)),
+            "brand": f"Brand {source.randrange(30)}",
+            "tags": source.sample(["red", "green", "blue", "small", "large"], k=source.randrange(1, 4)),
+            "category": list(TREE[source.randrange(len(TREE))]),
+            "price": round(source.uniform(1, 90), 2),
+            "released": f"{source.randrange(1990, 2020)}-0{source.randrange(1, 10)}-11",
+            "year": source.randrange(1990, 2020),
+            "blurb": " ".join(source.choices(words, k=20)),
+            "similar": [f"SKU-{source.randrange(number):04d}" for _ in range(3)],
+            "picture": f"https://example.org/{index}.jpg",
+            "currency": "EUR",
+            "serial": f"x{source.randrange(10**12)}",
+            "stars": source.randrange(1, 6),
+            "empty": None,
+        }
+        for index in range(number)
+    ]
+
+
+ROLES = {
+    "sku": "id",
+    "name": "text",
+    "brand": "category",
+    "tags": "list",
+    "category": "path",
+    "price": "number",
+    "released": "date",
+    "year": "date",
+    "blurb": "text",
+    "similar": "reference",
+    "picture": "url",
+    "currency": "ignored",
+    "serial": "ignored",
+    "stars": "category",
+    "empty": "ignored",
+}
+TEXT = {"tags": "|", "category": " > ", "similar": " "}
+
+
+def write(path: Path, form: str) -> Path:
+    rows = catalogue()
+    if form == "jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    elif form == "parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    else:
+        flat = [row | {name: with_.join(row[name]) for name, with_ in TEXT.items()} for row in rows]
+        pl.DataFrame(flat).write_csv(path, separator={"csv": ",", "tsv": "\t", "semicolon": ";"}[form])
+    return path
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "csv", "tsv", "semicolon"])
+def test_roles_of_every_format(tmp_path: Path, form: str) -> None:
+    # The ending says nothing.
+    path = write(tmp_path / "items.data", form)
+    inferred = infer_mapping(path)
+    # In JSON lines, a field without any value isn't known to be one.
+    roles = {name: role for name, role in ROLES.items() if form != "jsonl" or name != "empty"}
+    assert {field.name: field.role for field in inferred.fields} == roles
+    assert inferred.mapping.id == "sku"
+    assert inferred.mapping.label == "name"
+    delimiters = {field.name: field.delimiter for field in inferred.fields if field.delimiter is not None}
+    assert delimiters == ({} if form in ("jsonl", "parquet") else TEXT | {"category": " > "})
+    check_use(inferred, path)
+    records = read_table(path, inferred.mapping)
+    rows = catalogue()
+    assert records.frame["tags"].to_list() == [row["tags"] for row in rows]
+    assert records.frame["category"].to_list() == [[row["category"]] for row in rows]
+    assert records.frame["similar"].to_list() == [row["similar"] for row in rows]
+    assert records.frame["price"].to_list() == [row["price"] for row in rows]
+
+
+def check_use(inferred: InferredMapping, path: Path) -> None:
+    """The mapping and the rules survive YAML, and a graph can be made by them."""
+    assert parse_mapping(yaml.safe_load(inferred.to_yaml())) == inferred.mapping
+    rules = parse_rules(yaml.safe_load(inferred.to_rules_yaml()))
+    kg = extract_triples(read_table(path, inferred.mapping), rules).kg
+    assert {"brand", "tags", "category", "released"} <= set(kg.relations["name"])
+    # What is commented are rules too.
+    uncommented = inferred.to_rules_yaml().replace("  # - {", "  - {")
+    assert len(parse_rules(yaml.safe_load(uncommented)).rules) > len(rules.rules)
+    console = Console(width=200, record=True)
+    console.print(inferred.table())
+    assert "SKU-0000" in console.export_text()
+    json.dumps(inferred.to_dict())
+
+
+def test_no_header_quotes_and_latin_1(tmp_path: Path) -> None:
+    path = tmp_path / "artists.txt"
+    rows = [
+        f"{index}|Café {index}|{'rock' if index % 2 else 'pop'}|19{index % 90 + 10}" for index in range(200)
+    ]
+    rows[50] = '50|"Weird Al" Yankovic|rock|1983'
+    path.write_bytes("\n".join(rows).encode("latin-1"))
+    inferred = infer_mapping(path)
+    assert inferred.mapping.columns == ("column_1", "column_2", "column_3", "column_4")
+    assert (inferred.mapping.encoding, inferred.mapping.quote, inferred.mapping.delimiter) == (
+        "latin-1",
+        None,
+        "|",
+    )
+    assert [field.role for field in inferred.fields] == ["id", "text", "category", "date"]
+    assert len(read_table(path, inferred.mapping, max_bad=0)) == 200
+
+
+def test_sample_and_bad_records(tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    lines = [json.dumps(row) for row in catalogue()]
+    path.write_text("\n".join(["not JSON", *lines]))
+    inferred = infer_mapping(path, sample=50)
+    assert inferred.sample == 50
+    assert "1 of 300 records left out: line 1: isn't valid JSON" in inferred.notes[0]
+    assert "# " + inferred.notes[0][:20] in inferred.to_yaml()
+
+
+def test_notes_name_known_formats(tmp_path: Path) -> None:
+    path = tmp_path / "m.item"
+    path.write_text("item_id:token\tclass:token_seq\n1\tDrama War\n2\tDrama\n3\tWar\n")
+    assert "RecBole" in infer_mapping(path).notes[0]
+    path = tmp_path / "meta.json"
+    path.write_text('{"asin": "B1", "also_buy": ["B2"]}\n{"asin": "B2", "main_cat": "Books"}\n')
+    assert "Amazon metadata of 2018" in infer_mapping(path).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"one line of prose\nanother one\n", "no delimiter splits its lines"),
+        (b"[\n{}\n]\n", "is one JSON list; expected JSON lines"),
+        (b"{}\n{}\n", "no column could be the item ids"),
+        (b"{broken\n", "has no record that can be read"),
+        (b"a,b\nx,1\nx,1\nx,1\n", "no column could be the item ids.* among a, b"),
+        (b"PAR1 but not Parquet", "can't be read as Parquet"),
+    ],
+)
+def test_files_without_a_mapping(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        infer_mapping(path)
+    with pytest.raises(InputError, match="sample is 0; expected at least 1"):
+        infer_mapping(path, sample=0)
+
+
+VALUE = (
+    st.none()
+    | st.integers()
+    | st.floats()
+    | st.booleans()
+    | st.text(max_size=8)
+    | st.lists(st.text(max_size=3))
+)
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.text(max_size=3), VALUE, max_size=4), min_size=1, max_size=8),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_json_gives_a_mapping_that_reads_it(
+    rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("infer") / "f.jsonl"
+    path.write_text("".join(f"{json.dumps({'key': f'k{index}'} | row)}\n" for index, row in enumerate(rows)))
+    inferred = infer_mapping(path)
+    assert parse_mapping(yaml.safe_load(inferred.to_yaml())) == inferred.mapping
+    assert 0 < len(read_table(path, inferred.mapping, max_bad=1.0)) <= len(rows)
+    yaml.safe_load(inferred.to_rules_yaml())
