@@ -124,7 +124,7 @@ def test_rows_that_no_longer_exist_are_told() -> None:
     assert len(resolve_entities(graph(["Sony", "SONY"]), BRANDS, other_kind)[1].stale) == 1
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.sampled_from(LABELS), min_size=1, unique=True),
     st.dictionaries(st.sampled_from(LABELS), st.sampled_from([MERGE, KEEP])),
@@ -159,7 +159,7 @@ def test_a_review_fed_back_gives_the_same_result_and_edits_are_obeyed(
     assert gone == set(written.table.filter(decision=MERGE)["merged_id"])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),
