@@ -397,8 +397,8 @@ def test_quality_on_generated_brands() -> None:
     assert len(merged & truth) / len(merged) > 0.99
     assert {(brand, variant) for variant, brand in spelt.items()} <= merged
     found = {(brand, variant) for variant, brand in typed.items()} & listed
-    assert len(found) / len(typed) > 0.85
-    assert len(listed & truth) / len(listed) > 0.7
+    assert len(found) / len(typed) > 0.95
+    assert len(listed & truth) / len(listed) > 0.95
 
 
 def test_the_order_of_the_graph_does_not_matter() -> None:
