@@ -100,6 +100,7 @@ class BuildReport:
             )
         if self.review is not None:
             parts.append(self.review.sentence())
-        parts.append(prune_table(list(self.pruning)))
+        if self.pruning:
+            parts.append(prune_table(list(self.pruning)))
         parts.append(render(dict(self.graph)))
         return Group(*(Text(part) if isinstance(part, str) else part for part in parts))

@@ -85,7 +85,7 @@ def link_given(
         if entities is None:
             raise InputError(f"{given.triples}: has neither links nor labels; expected one of them")
         if review is None and given.review is not None:
-            review = read_review(folder / given.review)
+            review = read_review(folder / given.review, external=True)
         links, review, labels = link_by_label(catalogue, entities, given.by_label, review)
         external = replace(external, links=links, link_file="labels")
     expansion = None

@@ -40,7 +40,9 @@ def describe_relations(kg: KnowledgeGraph, structure: Structure, n_examples: int
     labels, kinds = kg.entities["label"], kg.entities["kind"]
     n_items = max(int(structure.items.sum()), 1)
     table = []
-    for relation, name, label, symmetric in kg.relations.iter_rows():
+    for relation, name, label, symmetric in kg.relations.select(
+        "relation", "name", "label", "symmetric"
+    ).iter_rows():
         tail = commonest[relation]
         table.append(
             {
