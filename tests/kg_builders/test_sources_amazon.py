@@ -326,7 +326,7 @@ LITERAL = st.recursive(
 
 
 @given(value=st.dictionaries(st.text(max_size=4), LITERAL, max_size=4), form=st.sampled_from([repr, ascii]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_literals_mean_what_python_means(value: dict[str, Any], form: Any) -> None:
     line = form(value).encode("utf-8")
     if b"\0" not in line:
