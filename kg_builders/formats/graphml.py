@@ -3,7 +3,8 @@
 Nodes are ``n0``, ``n1``, ... with ``id``, ``label`` and ``kind``; edges ``e0``, ``e1``, ... with ``relation``
 (its name), ``label`` and ``source``. All edges are directed: readers such as NetworkX refuse a mixture. The
 table of relations, with those that are symmetric, is an attribute of the graph, as JSON, so that the graph is
-read back as it was. Control characters are refused, since XML can't hold them.
+read back as it was, with the triples in the order of their heads. Control characters are refused, since XML
+can't hold them.
 
 See Brandes et al. (2002), *GraphML Progress Report*, and http://graphml.graphdrawing.org.
 """
@@ -111,7 +112,7 @@ def read_graphml(file: Path) -> KnowledgeGraph:
             graph.graph["relations"] = json.loads(told)
         for _, _, facts in graph.edges(data=True):
             facts.setdefault("relation", facts.get("label"))
-        return from_networkx(nx.relabel_nodes(graph, str))
+        return from_networkx(graph)
     except ValueError as error:
         raise InputError(f"{file}: {error}") from error
 
