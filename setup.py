@@ -26,9 +26,34 @@ CORE = [
     "pyyaml>=6.0",
     "rich>=13",
     "safetensors>=0.4",
+    # Typed JSON of streams, and similarity of names: small, without dependencies, used by every build.
+    "msgspec>=0.18",
+    "rapidfuzz>=3.6",
+    "threadpoolctl>=3",
+]
+
+# Imported when they are used; what is missing is told by name.
+EXTRAS = {
+    "duckdb": ["duckdb>=1.1"],
+    "spark": ["pyspark>=3.5"],
+    "rdf": ["pyoxigraph>=0.4"],
+    "remote": ["fsspec>=2024.1", "zstandard>=0.22"],
+    "text": ["sentence-transformers>=3", "transformers>=5"],
+    "image": ["scikit-image>=0.22", "pillow>=10"],
+    "image-models": ["timm>=1.0", "torchvision", "transformers>=5", "pillow>=10"],
+    "sound": ["librosa>=0.10", "soundfile>=0.12"],
+    "faiss": ["faiss-cpu>=1.8"],
+}
+
+# Extras whose tests are worth their size; the others' tests are skipped where these are missing.
+TESTED = [
+    name
+    for extra in ("duckdb", "spark", "rdf", "remote", "image", "sound", "faiss")
+    for name in EXTRAS[extra]
 ]
 
 DEV = [
+    *TESTED,
     "pytest>=8",
     "hypothesis>=6.90",
     "ir-measures>=0.3.3",
@@ -53,7 +78,7 @@ setup(
     },
     python_requires=">=3.10,<3.13",
     install_requires=CORE,
-    extras_require={"dev": DEV},
+    extras_require={**EXTRAS, "dev": DEV},
     entry_points={"console_scripts": ["kdiffe = kdiffe_dgl.cli:main", "kg-build = kg_builders.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

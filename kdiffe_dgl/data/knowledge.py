@@ -106,10 +106,26 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
     InputError
         If what the recipe names can't be read or doesn't fit the items.
     """
-    kg, report = build_graph(recipe, folder, dataset.items.select("id", "label"), dataset.features)
+    chosen = recipe.prune.keep_relations == "useful"
+    kg, report = build_graph(
+        recipe,
+        folder,
+        dataset.items.select("id", "label"),
+        dataset.features,
+        interactions=_training_pairs(dataset) if chosen else None,
+    )
     facts = report.to_dict() | {"recipe": recipe.model_dump(mode="json", exclude_defaults=True)}
     del facts["graph"]
     return dataset.replace(kg=kg, provenance=dict(dataset.provenance) | {"knowledge": facts})
+
+
+def _training_pairs(dataset: RecDataset) -> pl.DataFrame:
+    """Return the training interactions by original ids; nothing else may shape the graph."""
+    pairs = pl.DataFrame(dataset.pairs("train"), schema=["user", "item"])
+    return pairs.select(
+        dataset.users["id"].gather(pairs["user"]).alias("user"),
+        dataset.items["id"].gather(pairs["item"]).alias("item"),
+    )
 
 
 def attach_graph(dataset: RecDataset, kg: KnowledgeGraph, origin: str) -> RecDataset:

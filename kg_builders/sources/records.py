@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from kg_builders.clean import clean_text
 from kg_builders.config import nearest
 from kg_builders.errors import InputError
 from kg_builders.sources.bad import BadRecords
@@ -108,7 +109,8 @@ class ItemRecords:
         ----------
         name
             Field that holds the labels; without it, the one of the records, or the ids. The words of a
-            list are joined by spaces. Items without a value are called by their id.
+            list are joined by spaces; HTML and odd spaces are cleaned. Items without a value are called by
+            their id.
         """
         chosen = name if name is not None else self.label
         if chosen is None:
@@ -117,9 +119,9 @@ class ItemRecords:
         label = pl.col(chosen)
         if isinstance(self.schema[chosen], pl.List):
             label = label.cast(pl.List(pl.Utf8)).list.join(" ", ignore_nulls=True)
-        text = label.cast(pl.Utf8).str.strip_chars()
-        named = pl.when(text.str.len_bytes() > 0).then(text).otherwise(pl.col("id"))
-        return self.scan().select("id", label=named).collect()
+        named = self.scan().select("id", label=label.cast(pl.Utf8)).collect()
+        # A person reads "&", not "&amp;", whatever the raw file holds.
+        return named.select("id", pl.coalesce(clean_text(named["label"]), pl.col("id")).alias("label"))
 
     def select_items(self, ids: Iterable[str]) -> ItemRecords:
         """Return the records of exactly these items, in this order; they are held in memory.
