@@ -2,8 +2,8 @@
 
 N-Triples are a regular language, so that one regular expression, made from the productions of the standard,
 decides over a line; the tests compare it with Oxigraph's parser. It takes neither a package nor a Python
-object for each term. Turtle is no such language: there pyoxigraph parses (Rust; MIT or Apache-2.0; 21 MB), as the
-extra ``rdf``.
+object for each term. Turtle is no such language: there pyoxigraph parses (Rust; MIT or Apache-2.0; 21 MB), as
+the extra ``rdf``.
 
 See W3C (2014), *RDF 1.1 N-Triples* and *RDF 1.1 Turtle*.
 """
