@@ -9,7 +9,10 @@ __all__ = ["year_of"]
 # A year alone, written as a whole or a decimal number (1995.0), or first in a date (1995-03-17).
 _LEADING = r"^(\d{4})(?:$|\.0*$|[-/. T])"
 # January 5, 2010; Jan 5 2010; 05 Jan 2010; 01-Jan-1995; Jan. 2010
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _NAMED = rf"(?i)^(?:[a-z]+,? )?(?:{_DAY}[-. ]+)?{_MONTH}[-., ]+(?:{_DAY}[-., ]+)?(\d{{4}})\b"
 # 5.24.2010, 24/05/2010, 5-24-2010: the year is last, whatever the order of day and month.

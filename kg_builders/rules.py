@@ -59,6 +59,8 @@ class BaseRule(StrictModel):
     """Name for people of the relation read backwards, such as ``is the brand of``."""
     direction: Literal["from_item", "to_item"] = "from_item"
     """Whether the item is the head of the triple or its tail."""
+    optional: bool = False
+    """Whether the field may be missing from the records, as tags are from some releases of MovieLens."""
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kg_builders.clean import clean_text, fold_case, spelling_key, stop_words
+from kg_builders.clean import clean_text, fold_case, number_of, spelling_key, stop_words
+from kg_builders.dates import year_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -24,6 +25,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
         ("ＪＡＺＺ ﬁne", "JAZZ fine"),
         ("Cafe\u0301", "Café"),
         ("a\u200bb\x07c", "a b c"),
+        ("<p>Soft&nbsp;<br/>cotton</p>", "Soft cotton"),
+        ("&lt;b&gt;Bold&lt;/b&gt;", "Bold"),
+        ("<style>.a > b {color: red}</style>Red", "Red"),
+        ("<3 a < b > c", "<3 a < b > c"),
         ("\u00a0 ", None),
         ("", None),
         (None, None),
@@ -69,3 +74,32 @@ def test_fold_case_is_that_of_unicode() -> None:
 def test_stop_words_are_those_of_scikit_learn() -> None:
     assert {"the", "and", "of"} <= stop_words()
     assert "murder" not in stop_words()
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [
+        ("1995", "1995"), ("1995.0", "1995"), ("2010-01-05", "2010"), ("2010/01/05", "2010"),
+        ("2010-01-05T10:00:00Z", "2010"), ("January 5, 2010", "2010"), ("Jan. 5 2010", "2010"),
+        ("05 Jan 2010", "2010"), ("01-Jan-1995", "1995"), ("Tuesday, 5th January 2010", "2010"),
+        ("May 2010", "2010"), ("5.24.2010", "2010"), ("24/05/2010", "2010"), ("20100524", "2010"),
+        ("1262649600", "2010"), ("1262649600000", "2010"), ("1262649600.0", "2010"),
+        ("soon", None), ("199", None), ("20012", None), ("5.24.10", None), ("Janitor 2010", None),
+        ("20109924", None), (None, None),
+    ],
+)  # fmt: skip
+def test_years_of_dates(text: str | None, year: str | None) -> None:
+    table = pl.DataFrame({"date": [text]}, schema={"date": pl.Utf8})
+    assert table.select(year_of("date"))["date"].to_list() == [year]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("12.99", 12.99), ("$12.99", 12.99), ("$1,299.00", 1299.0), ("US$ 5", 5.0), ("20 EUR", 20.0),
+        ("-3", -3.0), ("1e3", 1000.0), ("$10.00 - $20.00", None), ("12,34,5", None), ("", None),
+        (".a-box-inner{background-color:#fff}", None), ("see price in cart", None), (None, None),
+    ],
+)  # fmt: skip
+def test_numbers_and_prices(text: str | None, number: float | None) -> None:
+    assert number_of(pl.Series([text, "$1"], dtype=pl.Utf8)).to_list() == [number, 1.0]

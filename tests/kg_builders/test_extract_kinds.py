@@ -330,7 +330,7 @@ def test_tables_are_those_of_from_named() -> None:
         ({"kind": "path", "field": "name"}, r"holds texts; expected lists of levels, or a text and a delim"),
         ({"kind": "path", "field": "deep", "delimiter": ">"}, r"expected no delimiter"),
         ({"kind": "path", "field": "number", "delimiter": ">"}, r"holds Int64; expected texts, or lists of"),
-        ({"kind": "details", "field": "tags"}, r"f: rule 'tags': field 'tags' holds lists; expected lists of key"),
+        ({"kind": "details", "field": "tags"}, r"f: rule 'tags': field 'tags' holds lists; expected lists"),
         ({"kind": "reference", "field": "tags", "delimiter": ","}, r"expected no delimiter"),
         ({"kind": "reference", "field": "deep"}, r"expected texts, numbers or lists"),
         ({"kind": "text", "field": "deep"}, r"expected texts, numbers or lists"),
@@ -347,3 +347,12 @@ def test_bombs_are_bounded() -> None:
     assert deep.kg.n_entities == 11
     wide = run({"c": [[[str(number)] for number in range(50_000)]]}, {"kind": "path", "field": "c"})
     assert wide.report.rules[0].triples == 50_000
+
+
+def test_an_optional_field_may_be_missing() -> None:
+    fields = {"title": ["Oak"]}
+    result = run(fields, {"kind": "list", "field": "tags", "optional": True})
+    assert (result.kg.n_items, result.kg.n_triples) == (1, 0)
+    assert reasons(result) == {"no such field": (0, 0)}
+    with pytest.raises(InputError, match=r"rule 'tags': no field 'tags'"):
+        run(fields, {"kind": "list", "field": "tags"})

@@ -11,7 +11,7 @@ from kg_builders.rules import ListRule, Rules, YearRule, load_rules, parse_rules
 
 
 def test_presets_load() -> None:
-    assert preset_names() == ["lfm2k", "ml-100k"]
+    assert preset_names() == ["amazon", "lfm2k", "ml-100k", "movielens"]
     for name in preset_names():
         assert isinstance(load_rules(name), Rules)
     movies = load_rules("ml-100k")
@@ -71,6 +71,11 @@ def test_names_default_to_the_field_and_the_relation(tmp_path: Path) -> None:
             [{"kind": "list", "field": "x", "entity": "item"}],
             r"entity kind 'item' is kept for catalogue items",
         ),
+        (
+            [{"kind": "reference", "field": "x", "symmetric": True, "inverse_label": "y"}],
+            r"a symmetric relation is its own inverse",
+        ),
+        ([{"kind": "path", "field": "x", "link": "leafs"}], r"unknown value 'leafs'; did you mean 'leaf'"),
         ({"rule": []}, r"unknown key 'rule'; did you mean 'rules'\?"),
         ({"rules": []}, r"rules: tuple should have at least 1 item"),
         ("text", r"mine: input should be a valid dictionary"),
