@@ -26,11 +26,25 @@ def graphs(draw: st.DrawFn) -> KnowledgeGraph:
         st.integers(0, len(ENDS) - 1),
         st.sampled_from(["s", "t", None]),
     )
+    triples = draw(st.lists(triple, max_size=40))
+    if draw(st.booleans()):
+        # Relations 1 and 2 say nearly what relation 0 says, so that they are merged and the rest moves.
+        symmetric = draw(st.booleans())
+        relations = [(at, f"r{at}", f"R {at}", symmetric) for at in range(3)]
+        end = st.integers(0, len(ENDS) - 1)
+        pairs = draw(st.lists(st.tuples(end, end), min_size=8, max_size=16, unique=True))
+        skipped = draw(st.tuples(*[st.integers(0, 3)] * 3))
+        triples = [
+            (head, at, tail, f"s{at}")
+            for at in range(3)
+            for place, (head, tail) in enumerate(pairs)
+            if place != skipped[at]
+        ]
     entities = [(at, name, name.upper(), kind) for at, (name, kind) in enumerate(ENDS)]
     return KnowledgeGraph(
         pl.DataFrame(entities, schema=ENTITY_SCHEMA, orient="row"),
         pl.DataFrame(relations, schema=RELATION_SCHEMA, orient="row"),
-        pl.DataFrame(draw(st.lists(triple, max_size=40)), schema=TRIPLE_SCHEMA, orient="row"),
+        pl.DataFrame(triples, schema=TRIPLE_SCHEMA, orient="row"),
     )
 
 
