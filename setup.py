@@ -36,8 +36,8 @@ CORE = [
 EXTRAS = {
     "duckdb": ["duckdb>=1.1"],
     "spark": ["pyspark>=3.5"],
-    "rdf": ["pyoxigraph>=0.4"],
-    "remote": ["fsspec>=2024.1", "zstandard>=0.22"],
+    "rdf": ["pyoxigraph>=0.5"],
+    "remote": ["fsspec>=2024.1"],
     "text": ["sentence-transformers>=3", "transformers>=5"],
     "image": ["scikit-image>=0.22", "pillow>=10"],
     "image-models": ["timm>=1.0", "torchvision", "transformers>=5", "pillow>=10"],

@@ -15,7 +15,7 @@ from kg_builders.recipe import (
     RecboleSource,
     Recipe,
 )
-from kg_builders.rules import Rules, load_rules, preset_names
+from kg_builders.rules import Rules, load_rules, preset_names, read_vocabularies
 from kg_builders.sources import (
     ItemRecords,
     read_amazon,
@@ -88,7 +88,7 @@ def read_source(
 def read_rules(rules: str | Rules, folder: Path) -> Rules:
     """Return the rules that a recipe holds or names: a preset, or a file beside it."""
     if isinstance(rules, Rules):
-        return rules
+        return read_vocabularies(rules, folder)
     if rules in preset_names():
         return load_rules(rules)
     path = folder / rules

@@ -7,34 +7,42 @@ rule), which makes pruning explainable and reversible.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from kg_builders.errors import InputError
-from kg_builders.tables import conform, number_rows, refuse_duplicates, refuse_nulls
+from kg_builders.numbering import (
+    make_relation_table,
+    merge_triples,
+    move_ends,
+    refuse_strangers,
+    sort_triples,
+    used_relations,
+)
+from kg_builders.tables import (
+    ENTITY_SCHEMA,
+    NAMED_SCHEMA,
+    OPTIONAL_RELATION_SCHEMA,
+    RELATION_SCHEMA,
+    TRIPLE_SCHEMA,
+    conform,
+    number_rows,
+    refuse_duplicates,
+    refuse_nulls,
+)
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["ENTITY_SCHEMA", "ITEM", "NAMED_SCHEMA", "RELATION_SCHEMA", "TRIPLE_SCHEMA", "KnowledgeGraph"]
 
 ITEM = "item"
 """Entity kind of catalogue items; their ``id`` is the original item id."""
-
-ENTITY_SCHEMA = {"entity": pl.Int64, "id": pl.Utf8, "label": pl.Utf8, "kind": pl.Utf8}
-RELATION_SCHEMA = {"relation": pl.Int64, "name": pl.Utf8, "label": pl.Utf8, "symmetric": pl.Boolean}
-OPTIONAL_RELATION_SCHEMA = {"inverse_label": pl.Utf8}
-TRIPLE_SCHEMA = {"head": pl.Int64, "relation": pl.Int64, "tail": pl.Int64, "source": pl.Utf8}
-NAMED_SCHEMA = {
-    "head_kind": pl.Utf8,
-    "head_id": pl.Utf8,
-    "relation": pl.Utf8,
-    "tail_kind": pl.Utf8,
-    "tail_id": pl.Utf8,
-    "tail_label": pl.Utf8,
-    "source": pl.Utf8,
-}
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,13 @@ class KnowledgeGraph:
         refuse_nulls(self.relations, ["name"], "relation")
         refuse_duplicates(self.entities, ["kind", "id"], "entity")
         refuse_duplicates(self.relations, ["name"], "relation")
-        _refuse_strangers(self.triples, self.n_entities, self.n_relations)
+        refuse_strangers(self.triples, self.n_entities, self.n_relations)
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """Return the graph for NetworkX; see :func:`kg_builders.formats.networkx.to_networkx`."""
+        from kg_builders.formats.networkx import to_networkx  # noqa: PLC0415  (it imports this module)
+
+        return to_networkx(self)
 
     @property
     def n_entities(self) -> int:
@@ -207,7 +221,7 @@ class KnowledgeGraph:
             .select("kind", "id", "label")
         )
         table = number_rows(pl.concat([given, met]), "entity")
-        relation_table = _relation_table(named["relation"].unique().sort().to_list(), relations)
+        relation_table = make_relation_table(named["relation"].unique().sort().to_list(), relations)
         keys = table.select("kind", "id", "entity")
         triples = named.join(
             keys.rename({"kind": "head_kind", "id": "head_id", "entity": "head"}),
@@ -218,7 +232,7 @@ class KnowledgeGraph:
         )
         numbers = relation_table.select("relation", name="name")
         triples = triples.rename({"relation": "name"}).join(numbers, on="name")
-        merged = _merge_triples(triples, relation_table, len(table))
+        merged = merge_triples(triples, relation_table, len(table))
         return cls._trusted(table.select(list(ENTITY_SCHEMA)), relation_table, merged)
 
     @classmethod
@@ -249,12 +263,12 @@ class KnowledgeGraph:
         InputError
             If a triple refers to an unknown entity or relation.
         """
-        _refuse_strangers(triples, len(entities), len(relations))
-        described = _relation_table(relations["name"], relations)
+        refuse_strangers(triples, len(entities), len(relations))
+        described = make_relation_table(relations["name"], relations)
         moved = relations.select("name").join(described, on="name", how="left", maintain_order="left")
         triples = triples.with_columns(moved["relation"].gather(triples["relation"]).alias("relation"))
-        merged = _merge_triples(triples, described, len(entities), sources)
-        described, merged = _used_relations(described, merged)
+        merged = merge_triples(triples, described, len(entities), sources)
+        described, merged = used_relations(described, merged)
         return cls._trusted(entities.select(list(ENTITY_SCHEMA)), described, merged)
 
     def to_named(self) -> pl.DataFrame:
@@ -305,7 +319,7 @@ class KnowledgeGraph:
         columns = ["kind", "id", "label"]
         entities = pl.concat([given.select(columns), self.entities[rest].select(columns)])
         entities = number_rows(entities, "entity").select(list(ENTITY_SCHEMA))
-        triples = _sorted_triples(_moved(self.triples, moved), len(entities), self.n_relations)
+        triples = sort_triples(move_ends(self.triples, moved), len(entities), self.n_relations)
         return KnowledgeGraph._trusted(entities, self.relations, triples)
 
     def union(self, *others: KnowledgeGraph) -> KnowledgeGraph:
@@ -334,7 +348,7 @@ class KnowledgeGraph:
         names = pl.concat([graph.relations for graph in graphs], how="diagonal").unique(
             "name", keep="first", maintain_order=True
         )
-        relations = _relation_table(names["name"], names)
+        relations = make_relation_table(names["name"], names)
         parts = []
         for graph in graphs:
             new = graph.entities.join(
@@ -343,12 +357,12 @@ class KnowledgeGraph:
             number = graph.relations.select("name").join(
                 relations.select("name", "relation"), on="name", how="left", maintain_order="left"
             )
-            triples = _moved(graph.triples, new["new"].fill_null(-1).to_numpy())
+            triples = move_ends(graph.triples, new["new"].fill_null(-1).to_numpy())
             parts.append(
                 triples.with_columns(number["relation"].gather(triples["relation"]).alias("relation"))
             )
-        merged = _merge_triples(pl.concat(parts), relations, len(table))
-        relations, merged = _used_relations(relations, merged)
+        merged = merge_triples(pl.concat(parts), relations, len(table))
+        relations, merged = used_relations(relations, merged)
         return KnowledgeGraph._trusted(table.select(list(ENTITY_SCHEMA)), relations, merged)
 
     def with_triples(self, triples: pl.DataFrame) -> KnowledgeGraph:
@@ -358,15 +372,15 @@ class KnowledgeGraph:
         triples are merged as in ``from_named``.
         """
         kept = conform(triples, TRIPLE_SCHEMA, "triples")
-        _refuse_strangers(kept, self.n_entities, self.n_relations)
-        merged = _sorted_triples(kept, self.n_entities, self.n_relations)
+        refuse_strangers(kept, self.n_entities, self.n_relations)
+        merged = sort_triples(kept, self.n_entities, self.n_relations)
         stays = KnowledgeGraph._trusted(self.entities, self.relations, merged)._used() | self._is_item()
         entities = self.entities
         if not stays.all():
             entities = number_rows(entities.filter(pl.Series(stays)).drop("entity"), "entity")
             # Numbers go down but keep their order, so what is sorted stays sorted.
-            merged = _moved(merged, np.cumsum(stays, dtype=np.int64) - 1)
-        relations, merged = _used_relations(self.relations, merged)
+            merged = move_ends(merged, np.cumsum(stays, dtype=np.int64) - 1)
+        relations, merged = used_relations(self.relations, merged)
         return KnowledgeGraph._trusted(entities, relations, merged)
 
     def relation_counts(self) -> pl.DataFrame:
@@ -399,105 +413,3 @@ class KnowledgeGraph:
         used[self.triples["head"].to_numpy()] = True
         used[self.triples["tail"].to_numpy()] = True
         return used
-
-
-def _refuse_strangers(triples: pl.DataFrame, n_entities: int, n_relations: int) -> None:
-    """Raise ``InputError`` naming the first triple with an unknown end or relation."""
-    for column, bound, what in (
-        ("head", n_entities, "entity"),
-        ("tail", n_entities, "entity"),
-        ("relation", n_relations, "relation"),
-    ):
-        values = triples[column]
-        bad = values.is_null() | (values < 0) | (values >= bound)
-        if bad.any():
-            row = bad.arg_max()
-            value = values[row] if row is not None else None
-            raise InputError(
-                f"knowledge graph: triple {row} has unknown {what} {value} as its {column}; "
-                f"expected an id from 0 to {bound - 1}"
-            )
-
-
-def _moved(triples: pl.DataFrame, new: NDArray[np.int64]) -> pl.DataFrame:
-    """Return the triples with ``new`` numbers of their entities, in the same order."""
-    return triples.with_columns(
-        pl.Series("head", new[triples["head"].to_numpy()]), pl.Series("tail", new[triples["tail"].to_numpy()])
-    )
-
-
-def _merge_triples(
-    triples: pl.DataFrame, relations: pl.DataFrame, n_entities: int, sources: Sequence[str] | None = None
-) -> pl.DataFrame:
-    """Sort triples and merge those that say the same, of which the first source is kept.
-
-    Parameters
-    ----------
-    sources
-        What the numbers in ``source`` stand for, ascending; by default, it holds texts.
-    """
-    if relations["symmetric"].any():
-        symmetric = relations["symmetric"].gather(triples["relation"])
-        backwards = pl.Series(symmetric) & (triples["head"] > triples["tail"])
-        triples = triples.with_columns(
-            pl.when(backwards).then("tail").otherwise("head").alias("head"),
-            pl.when(backwards).then("head").otherwise("tail").alias("tail"),
-        )
-    merged = _sorted_triples(triples.select(list(TRIPLE_SCHEMA)), n_entities, len(relations))
-    if sources is not None:
-        texts = pl.Series("source", list(sources), dtype=pl.Utf8)
-        merged = merged.with_columns(texts.gather(merged["source"]))
-    return merged
-
-
-def _sorted_triples(triples: pl.DataFrame, n_entities: int, n_relations: int) -> pl.DataFrame:
-    """Sort by head, relation and tail, and keep the first source of equal triples."""
-    ends = ["head", "relation", "tail"]
-    if n_entities**2 * max(n_relations, 1) >= 2**63:
-        ordered = triples.sort(*ends, "source", nulls_last=True)
-        return ordered.unique(ends, keep="first", maintain_order=True)
-    # One number a triple is sorted and compared much faster than three.
-    head, relation, tail = (triples[column].to_numpy() for column in ends)
-    keys = (head * n_relations + relation) * n_entities + tail
-    steps = np.diff(keys)
-    if (steps > 0).all():
-        return triples
-    if (steps < 0).any():
-        order = pl.Series(keys).arg_sort().to_numpy()
-        triples, keys = triples[order], keys[order]
-        steps = np.diff(keys)
-    if (steps > 0).all():
-        return triples
-    ordered = triples.with_columns(pl.Series("key", keys)).sort("key", "source", nulls_last=True)
-    return ordered.unique("key", keep="first", maintain_order=True).drop("key")
-
-
-def _used_relations(relations: pl.DataFrame, triples: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Leave out relations without a triple; the others keep their order, and so do the triples."""
-    used = np.zeros(len(relations), dtype=np.bool_)
-    used[triples["relation"].to_numpy()] = True
-    if used.all():
-        return relations, triples
-    new = pl.Series("relation", np.cumsum(used, dtype=np.int64) - 1)
-    kept = number_rows(relations.filter(pl.Series(used)).drop("relation"), "relation")
-    return kept, triples.with_columns(new.gather(triples["relation"]))
-
-
-def _relation_table(names: Iterable[str], described: pl.DataFrame | None) -> pl.DataFrame:
-    """Return the relation table of these names, in alphabetical order."""
-    table = pl.DataFrame({"name": list(names)}, schema={"name": pl.Utf8})
-    given = pl.DataFrame(schema={"name": pl.Utf8}) if described is None else described
-    columns = {**RELATION_SCHEMA, **OPTIONAL_RELATION_SCHEMA}
-    missing = [
-        pl.lit(None, dtype=columns[column]).alias(column)
-        for column in ("label", "symmetric", "inverse_label")
-        if column not in given.columns
-    ]
-    told = given.with_columns(missing).select("name", "label", "symmetric", "inverse_label")
-    table = number_rows(table.join(told, on="name", how="left").sort("name"), "relation").with_columns(
-        pl.col("label").fill_null(pl.col("name").str.replace_all("[._]", " ")),
-        pl.col("symmetric").fill_null(False),
-    )
-    # The column is there for relations that have one.
-    has_inverse = table["inverse_label"].null_count() < len(table)
-    return table.select([*RELATION_SCHEMA, *(OPTIONAL_RELATION_SCHEMA if has_inverse else {})])

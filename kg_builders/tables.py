@@ -1,4 +1,4 @@
-"""Checks and numbering of the tables that make up a knowledge graph."""
+"""The columns of the tables that make up a knowledge graph, their checks and row numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,31 @@ import polars as pl
 
 from kg_builders.errors import InputError
 
-__all__ = ["conform", "number_rows", "refuse_duplicates", "refuse_nulls"]
+__all__ = [
+    "ENTITY_SCHEMA",
+    "NAMED_SCHEMA",
+    "OPTIONAL_RELATION_SCHEMA",
+    "RELATION_SCHEMA",
+    "TRIPLE_SCHEMA",
+    "conform",
+    "number_rows",
+    "refuse_duplicates",
+    "refuse_nulls",
+]
+
+ENTITY_SCHEMA = {"entity": pl.Int64, "id": pl.Utf8, "label": pl.Utf8, "kind": pl.Utf8}
+RELATION_SCHEMA = {"relation": pl.Int64, "name": pl.Utf8, "label": pl.Utf8, "symmetric": pl.Boolean}
+OPTIONAL_RELATION_SCHEMA = {"inverse_label": pl.Utf8}
+TRIPLE_SCHEMA = {"head": pl.Int64, "relation": pl.Int64, "tail": pl.Int64, "source": pl.Utf8}
+NAMED_SCHEMA = {
+    "head_kind": pl.Utf8,
+    "head_id": pl.Utf8,
+    "relation": pl.Utf8,
+    "tail_kind": pl.Utf8,
+    "tail_id": pl.Utf8,
+    "tail_label": pl.Utf8,
+    "source": pl.Utf8,
+}
 
 
 def conform(

@@ -391,11 +391,22 @@ def test_tables_refuse(tmp_path, content, arguments, message):
         read_tabular(path, **arguments)
 
 
+def test_a_compressed_table_is_read_as_it_is(tmp_path):
+    content = b"user,item\na,b\na,c\nb,c\n"
+    (tmp_path / "log.csv").write_bytes(content)
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(content))
+    plain, packed = (read_tabular(tmp_path / name) for name in ("log.csv", "log.csv.gz"))
+    assert packed.interactions.equals(plain.interactions)
+
+
 def test_other_files_are_no_tables(tmp_path):
     with pytest.raises(InputError, match="missing file"):
         read_tabular(tmp_path / "log.csv")
-    (tmp_path / "log.csv").write_bytes(gzip.compress(b"user,item\na,b\n"))
-    with pytest.raises(InputError, match=r"UTF-8|NUL|delimiter"):
+    (tmp_path / "log.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    with pytest.raises(InputError, match=r"log\.csv, line 1: wrong delimiter"):
+        read_tabular(tmp_path / "log.csv")
+    (tmp_path / "log.csv").write_bytes(gzip.compress(b"user,item\na,b\n" * 500)[:-9])
+    with pytest.raises(InputError, match=r"log\.csv"):
         read_tabular(tmp_path / "log.csv")
     pl.DataFrame({"user": ["a"] * 500, "item": [str(i) for i in range(500)]}).write_parquet(
         tmp_path / "log.parquet"
