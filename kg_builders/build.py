@@ -9,10 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from kg_builders.agreement import link_agreement
 from kg_builders.build_report import BuildReport
 from kg_builders.config import nearest
+from kg_builders.encoders import read_features_record
+from kg_builders.encoders.inputs import ids_hash
 from kg_builders.engines import Engine
 from kg_builders.errors import InputError
 from kg_builders.extract import extract_triples
@@ -205,11 +208,31 @@ def _relate(
     recipe: Recipe, folder: Path, features: Mapping[str, np.ndarray], catalogue: pl.DataFrame
 ) -> tuple[KnowledgeGraph, dict[str, ModalityReport]]:
     """Return what the features say of which items are alike."""
-    matrices = {
-        name: _matrix(name, settings, folder, features, len(catalogue))
-        for name, settings in recipe.features.items()
-    }
-    return modality_graph(matrices, catalogue["id"].to_list(), recipe.features)
+    ids = catalogue["id"].to_list()
+    matrices, missing = {}, {}
+    for name, settings in recipe.features.items():
+        matrices[name] = _matrix(name, settings, folder, features, len(ids))
+        mask = None if name in features else _filled_rows(name, settings, folder, ids)
+        if mask is not None:
+            missing[name] = mask
+    return modality_graph(matrices, ids, recipe.features, missing=missing)
+
+
+def _filled_rows(
+    name: str, settings: FeatureSettings, folder: Path, ids: list[str]
+) -> NDArray[np.bool_] | None:
+    """Return which rows stand for items without input, where ``kg-build encode`` left a record of it."""
+    if settings.path is None:
+        return None
+    record = read_features_record(folder / settings.path)
+    if record is None:
+        return None
+    if record.ids_hash != ids_hash(ids):
+        raise InputError(
+            f"{folder / settings.path}: features {name!r} were encoded for other items, or in another order; "
+            "expected the items of this graph, in their order (encode with --items)"
+        )
+    return record.missing_mask()
 
 
 def _matrix(

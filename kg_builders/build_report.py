@@ -94,9 +94,10 @@ class BuildReport:
         parts.extend(expansion.sentence() for expansion in self.expansions)
         parts.extend(f"Warning: {warning}" for warning in self.warnings)
         for name, report in self.modalities.items():
+            found = f"{report.clusters:,} clusters ({report.method}{_recall(report)})"
             parts.append(
-                f"features {name}: {report.neighbour_pairs:,} pairs of neighbours, {report.clusters:,} "
-                f"clusters; {report.missing:,} items without, {report.repeated:,} with the same as another"
+                f"features {name}: {report.neighbour_pairs:,} pairs of neighbours, {found}; "
+                f"{report.missing:,} items without, {report.repeated:,} with the same as another"
             )
         if self.review is not None:
             parts.append(self.review.sentence())
@@ -104,3 +105,8 @@ class BuildReport:
             parts.append(prune_table(list(self.pruning)))
         parts.append(render(dict(self.graph)))
         return Group(*(Text(part) if isinstance(part, str) else part for part in parts))
+
+
+def _recall(report: ModalityReport) -> str:
+    """Say what share of the nearest neighbours an approximate search found."""
+    return "" if report.recall is None else f", {report.recall:.1%} of the nearest found"

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 from rich.table import Table
+from rich.text import Text
 
 from kg_builders.errors import InputError
 
@@ -71,15 +72,20 @@ class PruneStep:
 
 
 def prune_table(steps: Sequence[PruneStep], title: str = "Pruning") -> Table:
-    """Return a table for the terminal, one row a step."""
-    table = Table(title=title)
+    """Return a table for the terminal: a row a step that took something, and a line that names the others."""
+    took = [step.triples or step.entities or step.relations or step.moved for step in steps]
+    idle = [step.name for step, some in zip(steps, took, strict=True) if not some]
+    table = Table(title=title, caption=f"nothing to take: {', '.join(idle)}" if idle else None)
     for name in ("step", "taken because"):
         table.add_column(name)
     for name in ("triples", "entities", "relations", "items touched"):
         table.add_column(name, justify="right")
     for step in steps:
+        if step.name in idle:
+            continue
         examples = f": {', '.join(step.examples[:5])}" if step.examples else ""
         moved = f" ({step.moved:,} moved to the other relation)" if step.moved else ""
         counts = (step.triples, step.entities, step.relations, step.items)
-        table.add_row(step.name, f"{step.reason}{examples}{moved}", *(f"{count:,}" for count in counts))
+        # Labels of entities are data, not markup.
+        table.add_row(Text(step.name), Text(f"{step.reason}{examples}{moved}"), *(f"{n:,}" for n in counts))
     return table
