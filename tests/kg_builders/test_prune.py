@@ -219,7 +219,11 @@ def test_pipeline_counts_add_up_and_items_stay() -> None:
     assert again.triples.equals(pruned.triples)
     assert all(step.triples == 0 for step in more)
     assert more[0].to_dict()["reason"] == "entities without a triple"
-    assert prune_table(steps).row_count == len(steps)
+    table = prune_table(steps)
+    busy = [step.name for step in steps if step.triples or step.entities or step.relations or step.moved]
+    assert 0 < len(busy) < len(steps)
+    assert [str(cell) for cell in table.columns[0].cells] == busy
+    assert all((step.name in str(table.caption)) == (step.name not in busy) for step in steps)
 
 
 def test_empty_graph_and_bad_settings() -> None:
