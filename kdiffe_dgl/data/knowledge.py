@@ -11,6 +11,7 @@ import polars as pl
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kg_builders.build import build_graph
+from kg_builders.leakage import check_leakage
 from kg_builders.recipe import Recipe, load_recipe, parse_recipe
 from kg_builders.schema import ITEM, KnowledgeGraph
 
@@ -104,7 +105,8 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
     Raises
     ------
     InputError
-        If what the recipe names can't be read or doesn't fit the items.
+        If what the recipe names can't be read or doesn't fit the items, or the graph was made from held-out
+        interactions.
     """
     chosen = recipe.prune.keep_relations == "useful"
     kg, report = build_graph(
@@ -114,6 +116,7 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
         dataset.features,
         interactions=_training_pairs(dataset) if chosen else None,
     )
+    _refuse_leaks(dataset, kg)
     facts = report.to_dict() | {"recipe": recipe.model_dump(mode="json", exclude_defaults=True)}
     del facts["graph"]
     return dataset.replace(kg=kg, provenance=dict(dataset.provenance) | {"knowledge": facts})
@@ -121,11 +124,24 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
 
 def _training_pairs(dataset: RecDataset) -> pl.DataFrame:
     """Return the training interactions by original ids; nothing else may shape the graph."""
-    pairs = pl.DataFrame(dataset.pairs("train"), schema=["user", "item"])
-    return pairs.select(
-        dataset.users["id"].gather(pairs["user"]).alias("user"),
-        dataset.items["id"].gather(pairs["item"]).alias("item"),
+    return _pairs_by_id(dataset, "train").drop("split")
+
+
+def _pairs_by_id(dataset: RecDataset, *splits: str) -> pl.DataFrame:
+    """Return interactions as original ids: columns ``user``, ``item`` and ``split``."""
+    chosen = dataset.interactions.filter(pl.col("split").is_in(splits))
+    return chosen.select(
+        dataset.users["id"].gather(chosen["user"]).alias("user"),
+        dataset.items["id"].gather(chosen["item"]).alias("item"),
+        pl.col("split").cast(pl.Utf8),
     )
+
+
+def _refuse_leaks(dataset: RecDataset, kg: KnowledgeGraph) -> None:
+    """Refuse a graph in which the interactions that it is going to be tested on have left traces."""
+    held_out = _pairs_by_id(dataset, "validation", "test")
+    if len(held_out) and kg.n_triples:
+        check_leakage(kg, _training_pairs(dataset), held_out).refuse()
 
 
 def attach_graph(dataset: RecDataset, kg: KnowledgeGraph, origin: str) -> RecDataset:
@@ -144,7 +160,7 @@ def attach_graph(dataset: RecDataset, kg: KnowledgeGraph, origin: str) -> RecDat
     Raises
     ------
     InputError
-        If the graph knows none of the items.
+        If the graph knows none of the items, or was made from held-out interactions.
     """
     own = kg.entities.filter(pl.col("kind") == ITEM)
     known = int(dataset.items["id"].is_in(own["id"].implode()).sum())
@@ -154,6 +170,7 @@ def attach_graph(dataset: RecDataset, kg: KnowledgeGraph, origin: str) -> RecDat
             f"{origin}: knows no item of data set {dataset.name}, whose ids look like {example!r}; "
             f"its own look like {other!r}"
         )
+    _refuse_leaks(dataset, kg)
     aligned = kg.align_items(dataset.items.select("id", "label"))
     facts = {"graph": origin, "items_known": known, "warnings": []}
     return dataset.replace(kg=aligned, provenance=dict(dataset.provenance) | {"knowledge": facts})

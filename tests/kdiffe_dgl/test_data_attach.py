@@ -85,3 +85,21 @@ def test_bad_input(
     assert sentence in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not Path("new").exists()
+
+
+def test_a_graph_made_from_held_out_interactions_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "planted"
+    dataset = planted(PlantedConfig(n_users=150, n_items=120, seed=3)).dataset
+    dataset.save(folder)
+    held_out = dataset.interactions.filter(pl.col("split").is_in(["validation", "test"]))
+    users, items = dataset.users["id"].to_list(), dataset.items["id"].to_list()
+    rows = [
+        ("item", items[item], "chosen_by", "reader", users[user], None, "log.csv")
+        for user, item in held_out.select("user", "item").iter_rows()
+    ]
+    leaking = KnowledgeGraph.from_named(pl.DataFrame(rows, schema=NAMED_SCHEMA, orient="row"))
+    write_knowledge_graph(leaking, tmp_path / "kg")
+    result = _run(folder, "--kg", tmp_path / "kg", "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert "relation 'chosen_by' was made from held-out interactions" in result.stderr
+    assert not (tmp_path / "new").exists()
