@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         to_networkx,
         write_knowledge_graph,
     )
+    from kg_builders.label_link import link_by_label
     from kg_builders.leakage import check_leakage
-    from kg_builders.link import LinkReport, link_by_label, link_external
+    from kg_builders.link import LinkReport, link_external
     from kg_builders.modality import ModalityReport, ModalitySettings, modality_graph
     from kg_builders.output import write_build
     from kg_builders.prune import PruneSettings, PruneStep, plan_pruning, prune_graph, restore
@@ -51,8 +52,9 @@ _HOMES = {
     "expand": ("extract_neighbourhood",),
     "infer": ("infer_mapping",),
     "io": ("export_graph", "import_graph", "read_knowledge_graph", "to_networkx", "write_knowledge_graph"),
+    "label_link": ("link_by_label",),
     "leakage": ("check_leakage",),
-    "link": ("LinkReport", "link_by_label", "link_external"),
+    "link": ("LinkReport", "link_external"),
     "modality": ("ModalityReport", "ModalitySettings", "modality_graph"),
     "output": ("write_build",),
     "prune": ("PruneSettings", "PruneStep", "plan_pruning", "prune_graph", "restore"),

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from kg_builders.expand import ExpansionReport
 from kg_builders.extraction_report import ExtractionReport
-from kg_builders.link import LabelLinkReport, LinkReport
+from kg_builders.label_link import LabelLinkReport
+from kg_builders.link import LinkReport
 from kg_builders.modality import ModalityReport
 from kg_builders.prune import PruneStep, prune_table
 from kg_builders.report import render

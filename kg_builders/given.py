@@ -9,7 +9,8 @@ import polars as pl
 
 from kg_builders.errors import InputError
 from kg_builders.expand import ExpansionReport, extract_neighbourhood
-from kg_builders.link import LabelLinkReport, LinkReport, link_by_label, link_external
+from kg_builders.label_link import LabelLinkReport, link_by_label
+from kg_builders.link import LinkReport, link_external
 from kg_builders.recipe import ExternalSettings, LabelledGraph, RdfGraph, RecbolePair
 from kg_builders.review import Review, read_review
 from kg_builders.schema import KnowledgeGraph

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kg_builders.config import StrictModel, load_yaml, parse_settings
-from kg_builders.link import LabelLinkSettings
+from kg_builders.label_link import LabelLinkSettings
 from kg_builders.modality import ModalitySettings
 from kg_builders.prune import PruneSettings
 from kg_builders.resolve import ResolveSettings

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg_builders.errors import InputError
-from kg_builders.link import LabelLinkSettings, link_by_label, link_external
+from kg_builders.label_link import LabelLinkSettings, link_by_label
+from kg_builders.link import link_external
 from kg_builders.review import KEEP, MERGE, Review, read_review, write_review
 from kg_builders.schema import ITEM, NAMED_SCHEMA, KnowledgeGraph
 from kg_builders.sources import ExternalTriples, read_item_links
@@ -73,6 +74,13 @@ def test_types_are_those_of_the_kind() -> None:
     assert set(links.select("kind", "item", "entity").rows()) == {("brand", "b", "c"), (ITEM, "1", "f")}
     assert [coverage.kind for coverage in report.kinds] == ["brand", ITEM]
     assert link_by_label(own, other)[0].is_empty()
+
+
+def test_how_one_side_writes_a_name_counts_for_the_other() -> None:
+    own = pl.DataFrame({"id": ["1", "2", "3"], "label": ["apple inc", "by Nike", "new ag"]})
+    other = pl.DataFrame({"id": ["a", "n", "w"], "label": ["Apple Inc.", "Nike", "new"]})
+    links, _, _ = link_by_label(own, other)
+    assert pairs(links) == {("1", "a"), ("2", "n")}
 
 
 def test_other_names_of_an_entity_link_it_once() -> None:

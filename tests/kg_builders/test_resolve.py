@@ -7,18 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from kg_builders.errors import InputError
-from kg_builders.resolve import (
-    ResolveSettings,
-    _assign,
-    name_forms,
-    near_duplicates,
-    read_aliases,
-    resolve_entities,
-)
+from kg_builders.names import read_aliases
+from kg_builders.resolve import ResolveSettings, resolve_entities
 from kg_builders.review import KEEP, MERGE, REVIEW_SCHEMA, Review
 from kg_builders.schema import ITEM, NAMED_SCHEMA, KnowledgeGraph
 
@@ -48,56 +40,12 @@ def facts(kg: KnowledgeGraph) -> list[tuple[str, ...]]:
     return sorted(kg.to_named().select("head_id", "relation", "tail_id", "source").rows())
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Sony", "SONY Corp."),
-        ("Bosch", "Bosch GmbH & Co. KG"),
-        ("Nestlé", "NESTLE S.A."),
-        ("Black & Decker", "Black and Decker, Inc."),
-        ("The Beatles", "beatles"),
-        ("Hip-Hop", "hip hop"),
-        ("\uff21\uff23\uff2d\uff25", "A.C.M.E."),
-        ("Sony\u2122", "Sony"),
-        ("80's", "80s"),
-        ("Straße", "STRASSE"),
-        ("1990–2000", "1990-2000"),
-    ],
-)  # fmt: skip
-def test_spellings_of_one_name_have_one_key(one: str, other: str) -> None:
-    keys = name_forms(pl.Series([one, other]))["key"]
-    assert keys[0] == keys[1]
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("C#", "C"), ("C++", "C"), ("50%", "50"), ("1.5 l", "15 l"), ("1 2", "12"), ("16:9", "169"),
-        ("-5 C", "5 C"), ("1-2 kg", "12 kg"), ('5"', "5'"), ("GmbH", ""), ("Ёлка", "Елка"),
-        ("12 3", "1 23"), ("1,000", "1.000"),
-    ],
-)  # fmt: skip
-def test_names_of_different_things_have_different_keys(one: str, other: str) -> None:
-    keys = name_forms(pl.Series([one, other]))["key"]
-    assert keys[0] != keys[1]
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.text(max_size=12), min_size=1, max_size=8))
-def test_a_key_never_depends_on_the_other_names_and_is_never_empty(labels: list[str]) -> None:
-    forms = name_forms(pl.Series(labels, dtype=pl.Utf8))
-    backwards = name_forms(pl.Series(labels[::-1], dtype=pl.Utf8))
-    assert forms.equals(backwards.reverse())
-    seen = [any(letter.isalnum() for letter in label) for label in labels]
-    assert all(key for key, visible in zip(forms["key"], seen, strict=True) if visible)
-
-
 def test_spellings_are_merged_into_the_one_with_most_items() -> None:
-    kg = graph({"SONY Corp.": 1, "Sony": 3, "sony inc": 2, "Canon": 1})
+    kg = graph({"SONY Corp.": 1, "Sony": 3, "Sony inc": 2, "Canon": 1})
     resolved, review = resolve_entities(kg, BRANDS)
     assert decisions(review) == {
         ("Sony", "SONY Corp.", "normal form", MERGE),
-        ("Sony", "sony inc", "normal form", MERGE),
+        ("Sony", "Sony inc", "normal form", MERGE),
     }
     assert review.table.select("canonical_items", "merged_items", "score").rows() == [
         (3, 1, 1.0),
@@ -155,12 +103,12 @@ def test_triples_that_become_equal_or_loops_are_merged() -> None:
 
 
 def test_aliases_by_table_and_by_file(tmp_path: Path) -> None:
-    kg = graph({"HP": 1, "Hewlett-Packard": 3, "hewlett packard co": 1, "IBM": 1, "Big Blue": 1})
+    kg = graph({"HP": 1, "Hewlett-Packard": 3, "hewlett packard Co": 1, "IBM": 1, "Big Blue": 1})
     aliases = {"Hewlett Packard": ("HP",), "International Business Machines": ("I.B.M.", "big blue")}
     resolved, review = resolve_entities(kg, BRANDS.model_copy(update={"aliases": aliases}))
     assert decisions(review) == {
         ("Hewlett-Packard", "HP", "alias", MERGE),
-        ("Hewlett-Packard", "hewlett packard co", "normal form", MERGE),
+        ("Hewlett-Packard", "hewlett packard Co", "normal form", MERGE),
         ("Big Blue", "IBM", "alias", MERGE),
     }
     (tmp_path / "a.csv").write_text('name,other\nHewlett Packard,HP\n"International Business Machines",IBM\n')
@@ -258,110 +206,6 @@ def test_near_duplicates_make_no_chain() -> None:
 def test_wrong_thresholds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"suggest is 0.9, more than accept, 0.8"):
         ResolveSettings(kinds="all", accept=0.8, suggest=0.9)
-
-
-@settings(deadline=None)
-@given(
-    st.integers(2, 12).flatmap(
-        lambda count: st.tuples(
-            st.permutations(range(count)),
-            st.dictionaries(
-                st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)).filter(lambda e: e[0] < e[1]),
-                st.sampled_from([0.8, 0.9, 1.0]),
-            ),
-        )
-    )
-)  # fmt: skip
-def test_assignment_is_the_greedy_one(case: tuple[list[int], dict[tuple[int, int], float]]) -> None:
-    places, scores = case
-    place = np.array(places)
-    rows = [(*pair, score) for pair, score in sorted(scores.items())]
-    near = pl.DataFrame(
-        rows, schema={"first": pl.Int64, "second": pl.Int64, "score": pl.Float64}, orient="row"
-    )
-    chosen, _ = _assign(near, np.empty((2, 0), dtype=np.int64), place, 0.85, np.zeros(len(place), dtype=bool))
-    strong = {frozenset(pair): score for pair, score in scores.items() if score >= 0.85}
-    stays: list[int] = []
-    expected = {}
-    for node in sorted(range(len(place)), key=lambda node: place[node]):
-        friends = [other for other in stays if frozenset((node, other)) in strong]
-        if friends:
-            expected[node] = min(friends, key=lambda other: (-strong[frozenset((node, other))], place[other]))
-        else:
-            stays.append(node)
-            expected[node] = node
-    assert chosen.tolist() == [expected[node] for node in range(len(place))]
-
-
-WORDS = ["sonic", "sonics", "youth", "yoth", "the", "black", "blak", "9", "90"]
-
-
-def longest_common_subsequence(one: str, other: str) -> int:
-    previous = [0] * (len(other) + 1)
-    for a in one:
-        current = [0]
-        for column, b in enumerate(other):
-            current.append(previous[column] + 1 if a == b else max(previous[column + 1], current[-1]))
-        previous = current
-    return previous[-1]
-
-
-def likeness(one: str, other: str) -> float:
-    return 2 * longest_common_subsequence(one, other) / (len(one) + len(other))
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(
-        st.lists(st.sampled_from(WORDS), min_size=1, max_size=3),
-        min_size=2, max_size=8, unique_by=" ".join,
-    )
-)  # fmt: skip
-def test_near_duplicates_against_all_pairs(words: list[list[str]]) -> None:
-    forms = [" ".join(parts) for parts in words]
-    frame = pl.DataFrame({"kind": "brand", "form": forms, "key": ["".join(parts) for parts in words]})
-    found = {(a, b): score for a, b, score in near_duplicates(frame, 0.85).rows()}
-    expected = {}
-    for a in range(len(words)):
-        for b in range(a + 1, len(words)):
-            one, other = words[a], words[b]
-            if [w for w in one if w.isdigit()] != [w for w in other if w.isdigit()] and sorted(one) != sorted(
-                other
-            ):
-                continue
-            if sorted(one) == sorted(other):
-                score = 0.9
-            elif set(one) <= set(other) or set(other) <= set(one):
-                continue
-            else:
-                score = likeness("".join(one), "".join(other))
-                if len(one) == len(other):
-                    score = min(score, *(likeness(x, y) for x, y in zip(one, other, strict=True)))
-                else:
-                    score = min(score, 0.9)
-            one_key, other_key = "".join(one), "".join(other)
-            reached = (
-                one_key[:3] == other_key[:3] or one_key[-3:] == other_key[-3:] or sorted(one) == sorted(other)
-            )
-            if round(score, 4) >= 0.85 and reached:
-                expected[a, b] = round(score, 4)
-    assert found == expected
-
-
-def test_large_blocks_are_divided_and_still_found() -> None:
-    rng = np.random.default_rng(3)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-    # 3,000 names with the same beginning and the same end, and ten misspelt ones.
-    names = ["com" + "".join(rng.choice(letters, 14)) + "ing" for _ in range(3_000)]
-    frame = pl.DataFrame({"kind": "brand", "form": [*names, *(name[:9] + name[10:] for name in names[:10])]})
-    found = near_duplicates(frame.with_columns(key="form"), 0.9)
-    assert found.select("first", "second").rows() == [(index, 3_000 + index) for index in range(10)]
-
-
-def test_a_kind_and_a_number_keep_names_apart() -> None:
-    forms = ["samsung galaxy", "samsung galaxi", "samsung galaxy 2", "samsung galaxi 3"]
-    frame = pl.DataFrame({"kind": ["a", "b", "a", "a"], "form": forms})
-    assert near_duplicates(frame.with_columns(key=pl.col("form").str.replace_all(" ", "")), 0.8).is_empty()
 
 
 def misspell(name: str, rng: np.random.Generator) -> str:

@@ -18,7 +18,7 @@ BRANDS = ResolveSettings(kinds=("brand",), accept=0.93, aliases={"Sony": ("Vaio"
 LABELS = [
     "Sony",
     "SONY",
-    "sony inc",
+    "Sony inc",
     "Vaio",
     "Panasonic",
     "Pansonic",
