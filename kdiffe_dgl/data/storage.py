@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from kg_builders.errors import InputError
+from kg_builders.formats.atomic import staged_folder
 from kg_builders.io import read_knowledge_graph, write_knowledge_graph
 from kg_builders.schema import KnowledgeGraph
 
@@ -97,14 +97,7 @@ def write_folder(
     """
     target = Path(path)
     require_free(target, overwrite)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise InputError(
-            f"{target}: can't be written ({error.strerror}); expected a writable folder"
-        ) from None
-    try:
+    with staged_folder(target) as temporary:
         for table, frame in tables.items():
             frame.write_parquet(temporary / f"{table}.parquet")
         if kg is not None:
@@ -133,27 +126,6 @@ def write_folder(
         (temporary / INDEX).write_text(
             json.dumps(index, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
         )
-        temporary.chmod(0o755)
-        _put_in_place(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put_in_place(temporary: Path, target: Path) -> None:
-    """Rename the finished folder to its place; an old one goes only when the new one is there."""
-    if not target.exists():
-        temporary.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    try:
-        kept = target.rename(old / target.name)
-        try:
-            temporary.rename(target)
-        except OSError:
-            kept.rename(target)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from safetensors import SafetensorError
 
 from kdiffe_dgl.errors import InputError
+from kg_builders.formats.atomic import staged_file
 
 __all__ = [
     "atomic_file",
@@ -43,22 +43,10 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[Path]:
         If the folder does not exist or can't be written to.
     """
     path = Path(target)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror}); expected a writable folder") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: can't be written (no such folder); expected a writable folder")
+    with staged_file(path) as temporary:
         yield temporary
-        # mkstemp makes files private; what is written here is as readable as other files.
-        temporary.chmod(0o644)
-        try:
-            temporary.replace(path)
-        except OSError as error:
-            raise InputError(f"{path}: can't be replaced ({error.strerror}); expected a file") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _require(file: Path, hint: str) -> None:

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -32,6 +30,7 @@ import polars as pl
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import files
+from kg_builders.formats.atomic import staged_folder
 
 if TYPE_CHECKING:
     from kdiffe_dgl.data.dataset import RecDataset
@@ -155,14 +154,7 @@ class RunFolder:
         """
         target = Path(path)
         require_free(target, overwrite)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        except OSError as error:
-            raise InputError(
-                f"{target}: can't be made ({error.strerror}); expected a writable place"
-            ) from None
-        try:
+        with staged_folder(target) as temporary:
             files.write_yaml(temporary / CONFIG, config)
             files.write_table(temporary / "users.parquet", dataset.users.select("user", "id", "label"))
             files.write_table(temporary / "items.parquet", dataset.items.select("item", "id", "label"))
@@ -177,12 +169,6 @@ class RunFolder:
                 "versions": installed_versions(),
             }
             files.write_json(temporary / INDEX, info)
-            temporary.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.rename(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return cls(target)
 
     def _read_info(self) -> RunInfo:

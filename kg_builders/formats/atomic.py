@@ -47,7 +47,7 @@ def staged_file(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     file = Path(name)
     try:
@@ -77,7 +77,7 @@ def refuse_existing(path: Path, overwrite: bool, what: str, owns: Callable[[Path
     if not overwrite:
         raise InputError(
             f"{path}: exists already; expected a new {'folder' if path.is_dir() else 'name'}, "
-            "or permission to overwrite"
+            "or permission to replace it (--overwrite)"
         )
     if not owns(path):
         raise InputError(f"{path}: isn't {what}, so it is not overwritten")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from kg_builders.errors import InputError
+from kg_builders.formats.atomic import staged_file
 from kg_builders.reporting import graph_sections as graph
 from kg_builders.reporting.build_sections import EARLY, build_sections
 from kg_builders.reporting.describing import describe
@@ -64,8 +63,8 @@ def write_report(
     content = _content(kg, described, build, title)
     facts = {"title": title, "graph": described, "build": build or None}
     with ExitStack() as files:
-        plain = files.enter_context(_whole_file(target.with_suffix(".json")))
-        shown = files.enter_context(_whole_file(target))
+        plain = files.enter_context(staged_file(target.with_suffix(".json")))
+        shown = files.enter_context(staged_file(target))
         plain.write_text(json.dumps(_plain(facts), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         shown.write_text(page(title, content), encoding="utf-8")
     return target
@@ -142,25 +141,6 @@ def _target(path: Path) -> Path:
             f"{folder}: can't be made ({error.strerror}); expected a folder for the report"
         ) from error
     return target
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """Yield a file that takes the place of ``path`` when the block ends, and vanishes if it fails."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror})") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -94,7 +94,7 @@ def test_nearest_command_and_option_are_offered(run: Path) -> None:
     wrong_command = kdiffe("recomend")
     assert wrong_command.exit_code == 2
     assert "No such command 'recomend'; did you mean 'recommend'?" in wrong_command.stderr
-    assert "expected one of quickstart, data, train" in kdiffe("xyz").stderr
+    assert "expected one of quickstart, data, kg, train" in kdiffe("xyz").stderr
     wrong_option = kdiffe("recommend", run, "--usr", "u1")
     assert wrong_option.exit_code == 2
     assert "--user" in wrong_option.stderr
