@@ -163,10 +163,13 @@ def parse_numbers(path: str | Path, frame: pl.DataFrame, column: str) -> pl.Expr
     return number.alias(column)
 
 
-def decode_lines(block: LineBlock, bad: BadRecords, encoding: str = "utf-8") -> list[str]:
+def decode_lines(
+    block: LineBlock, bad: BadRecords, encoding: str = "utf-8", keep_returns: bool = False
+) -> list[str]:
     """Decode the lines of a block; those that are too long, hold NUL bytes or can't be decoded become empty.
 
-    Such lines are counted as bad records.
+    Such lines are counted as bad records. A carriage return at the end of a line is taken off, unless it
+    may be in the middle of a quoted value and so has to be kept.
     """
     for at, beginning in block.too_long:
         bad.total += 1
@@ -174,14 +177,18 @@ def decode_lines(block: LineBlock, bad: BadRecords, encoding: str = "utf-8") -> 
     joined = b"\n".join(block.lines)
     if b"\0" not in joined:
         try:
-            return joined.decode(encoding).replace("\r\n", "\n").removesuffix("\r").split("\n")
+            text = joined.decode(encoding)
+            if not keep_returns:
+                text = text.replace("\r\n", "\n").removesuffix("\r")
+            return text.split("\n")
         except UnicodeDecodeError:
             pass
     lines = []
     for number, line in enumerate(block.lines, start=block.first):
         reason = "holds a NUL byte" if b"\0" in line else ""
         try:
-            text = line.decode(encoding).removesuffix("\r")
+            text = line.decode(encoding)
+            text = text if keep_returns else text.removesuffix("\r")
         except UnicodeDecodeError as error:
             called = "UTF-8" if encoding == "utf-8" else encoding
             reason = reason or f"byte {line[error.start]:#04x} isn't {called}"
@@ -205,15 +212,17 @@ class _Rows:
 
     def take(self, block: LineBlock | None) -> tuple[pl.Series, pl.Series]:
         """Return the line numbers and the lists of values of a block; None is the end of the file."""
-        texts = [] if block is None else decode_lines(block, self.bad, self.encoding)
+        keep = self.quote is not None
+        texts = [] if block is None else decode_lines(block, self.bad, self.encoding, keep)
         first = 1 if block is None else block.first
         if self._open or any(map(self._quoted, texts)):
             lines, cells = self._split_quoted(list(enumerate(texts, start=first)), end=block is None)
             result = pl.Series(lines, dtype=pl.Int64), pl.Series(cells, dtype=pl.List(pl.Utf8))
         else:
-            rows = pl.DataFrame({"text": texts}, schema={"text": pl.Utf8}).with_row_index(
-                "line", offset=first
-            )
+            rows = pl.DataFrame({"text": texts}, schema={"text": pl.Utf8})
+            if keep:
+                rows = rows.with_columns(pl.col("text").str.strip_suffix("\r"))
+            rows = rows.with_row_index("line", offset=first)
             rows = rows.filter(pl.col("text").str.len_bytes() > 0)
             result = rows["line"].cast(pl.Int64), rows["text"].str.split(self.delimiter)
         self.bad.total += len(result[0])
@@ -239,7 +248,9 @@ class _Rows:
             if stop is None and not end and len(waiting) - at < _QUOTED_LINES:
                 self._open = waiting[at:]
                 break
-            record = None if stop is None else "\n".join(part for _, part in waiting[at:stop])
+            record = None
+            if stop is not None:
+                record = "\n".join(part for _, part in waiting[at:stop]).removesuffix("\r")
             row = None if record is None else self._parse(record)
             if row is None:
                 # Only its first line is given up, or a stray quotation mark would swallow the file.

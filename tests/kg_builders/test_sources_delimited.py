@@ -82,3 +82,11 @@ def test_missing_file_folder_and_broken_quotation(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a delimiter of one character, got '::'"):
         read_delimited(path, "::", quote='"')
     assert read_delimited(path, "::").select("a", "b").rows() == [("1", '"2"')]
+
+
+def test_line_breaks_in_quoted_values_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b'id,name\r\n1,"a\r\nb"\r\n2,"c\nd"\r\n3,e\r\n4,"f"\r\n')
+    frame = read_delimited(path, ",", quote='"')
+    assert frame["name"].to_list() == ["a\r\nb", "c\nd", "e", "f"]
+    assert frame[LINE].to_list() == [2, 4, 6, 7]
