@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from kg_builders.report import render
 from kg_builders.review import Review
 from kg_builders.sources.bad import BadRecords
 
-__all__ = ["BuildReport"]
+__all__ = ["BuildReport", "prune_summary"]
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,16 @@ class BuildReport:
         if self.review is not None:
             parts.append(self.review.sentence())
         if self.pruning:
-            parts.append(prune_table(list(self.pruning)))
+            parts.append(prune_summary(self.pruning))
         parts.append(render(dict(self.graph)))
         return Group(*(Text(part) if isinstance(part, str) else part for part in parts))
+
+
+def prune_summary(steps: Sequence[PruneStep]) -> RenderableType:
+    """Return the table of what pruning took, or a line where it took nothing."""
+    if any(step.triples or step.entities or step.relations or step.moved for step in steps):
+        return prune_table(steps)
+    return Text(f"Pruning: nothing to take, by {len(steps)} steps")
 
 
 def _recall(report: ModalityReport) -> str:

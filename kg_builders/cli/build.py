@@ -50,6 +50,7 @@ SOURCES = ("amazon", "lastfm", "movielens", "recbole", "table")
 @click.option("--k-core", type=int, help="Drop entities outside the k-core.")
 @click.option("--min-degree", type=int, help="Drop entities with fewer neighbours.")
 @click.option("--max-share", type=float, help="Drop entities joined to more than this share of the items.")
+@click.option("--useful", is_flag=True, help="Drop relations that tell no more of choices than chance.")
 @interactions_option
 @click.option("--dry-run", is_flag=True, help="Say what would be built and taken away, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace a knowledge graph that is already there.")
@@ -70,6 +71,7 @@ def build(
     k_core: int | None,
     min_degree: int | None,
     max_share: float | None,
+    useful: bool,
     interactions: Path | None,
     dry_run: bool,
     overwrite: bool,
@@ -78,13 +80,19 @@ def build(
     """Build a knowledge graph by RECIPE, or from --source, --input and --rules.
 
     Options beside a recipe take the place of what it says. The folder holds the graph as Parquet, and beside
-    it what was read, merged and taken away: build.json, review.csv, removed.parquet, report.html.
+    it what was read, merged and taken away: build.json, review.csv, link_review.csv, removed.parquet,
+    report.html.
     """
     if out is None and not dry_run:
         raise InputError("no --out; expected a folder to make, or --dry-run")
     if out is not None and not dry_run:
         require_free(out, overwrite)
-    prune = {"k_core": k_core, "min_degree": min_degree, "max_share": max_share}
+    prune = {
+        "k_core": k_core,
+        "min_degree": min_degree,
+        "max_share": max_share,
+        "keep_relations": "useful" if useful else None,
+    }
     changes: dict[str, Any] = {
         "rules": rules,
         "max_bad": max_bad,
@@ -101,6 +109,8 @@ def build(
         if source is not None or source_path is not None or mapping is not None:
             raise InputError(f"{recipe}: names the source; expected no --source, --input or --mapping")
         chosen, folder = _changed(load_recipe(recipe), _given(changes)), recipe.parent
+    if interactions is not None and chosen.prune.keep_relations != "useful":
+        raise InputError("--interactions choose relations with --useful; expected it beside them")
     with PhaseProgress(quiet) as progress, ExitStack() as opened:
         engine = open_engine(engine_name, master)
         if isinstance(engine, AbstractContextManager):  # Polars has nothing to close.

@@ -18,7 +18,7 @@ from kg_builders.config import parse_settings
 from kg_builders.errors import InputError
 from kg_builders.given import link_given
 from kg_builders.io import read_knowledge_graph
-from kg_builders.output import require_free, write_build
+from kg_builders.output import read_removed, require_free, write_build
 from kg_builders.recipe import RdfGraph, RecbolePair, TriplesPair
 from kg_builders.report import describe
 from kg_builders.review import read_review
@@ -40,7 +40,7 @@ _KINDS: dict[str, type[RecbolePair] | type[TriplesPair] | type[RdfGraph]] = {
         "kg-build link kg --triples wikidata.nt.gz --type item=http://www.wikidata.org/entity/Q215380 "
         "--hops 2 --max-triples 100000 --out kg-linked",
         "kg-build link kg --triples films.kg --links films.link --out kg-linked",
-        "kg-build link kg --triples wikidata.nt.gz --review kg-linked/review.csv --out kg-linked --overwrite",
+        "kg-build link kg --triples wikidata.nt.gz --review kg-linked/link_review.csv --out kg-linked --overwrite",
     ),
 )
 @click.argument("graph", type=PATH)
@@ -74,9 +74,13 @@ def link(
 ) -> None:
     """Join a given graph to the knowledge graph in the folder GRAPH.
 
-    Who is linked to whom by label stands in review.csv of the new graph, where a person can decide.
+    Who is linked to whom by label stands in link_review.csv of the new graph, where a person can decide.
     """
     require_free(out, overwrite)
+    if links is not None and (types or near is not None or review is not None or labels is not None):
+        raise InputError(
+            "--links say who is who; expected no --labels, --type, --near or --review beside them"
+        )
     given = _settings(
         triples,
         {
@@ -98,10 +102,10 @@ def link(
         links=(report,),
         label_links=() if linked.labels is None else (linked.labels,),
         expansions=() if linked.expansion is None else (linked.expansion,),
-        review=linked.review,
+        link_reviews=() if linked.review is None else (linked.review,),
         graph=describe(joined),
     )
-    write_build(joined, told, out, overwrite=overwrite)
+    write_build(joined, told, out, overwrite=overwrite, earlier=read_removed(graph))
     click.echo(render(told.render()), nl=False)
     click.echo(f"written to {out}")
 

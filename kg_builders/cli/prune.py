@@ -9,13 +9,14 @@ from typing import Any
 import click
 import polars as pl
 
+from kg_builders.build_report import prune_summary
 from kg_builders.cli.options import FORCE, interactions_option, read_pairs
 from kg_builders.cli.shell import PATH, examples, render
 from kg_builders.config import load_yaml, parse_settings
 from kg_builders.errors import InputError
-from kg_builders.io import REMOVED_FILE, read_knowledge_graph, staged_knowledge_graph, write_knowledge_graph
-from kg_builders.output import require_free, write_steps
-from kg_builders.prune import PruneSettings, plan_pruning, prune_table, restore
+from kg_builders.io import REMOVED_FILE, read_knowledge_graph, staged_knowledge_graph
+from kg_builders.output import read_removed, require_free, write_steps
+from kg_builders.prune import PruneSettings, plan_pruning, restore
 
 __all__ = ["prune"]
 
@@ -59,8 +60,10 @@ def prune(
 ) -> None:
     """Prune the knowledge graph in the folder GRAPH.
 
-    What is taken is kept in removed.parquet of the new graph, so that --restore can put it back.
+    What is taken is kept in removed.parquet of the new graph, after what a build or an earlier pruning took,
+    so that --restore can put it back.
     """
+    changes = {name: value for name, value in steps.items() if value not in (None, ())}
     if (out is None) == (not dry_run):
         raise InputError("expected a folder to make (--out), or --dry-run, and not both")
     if out is not None:
@@ -68,36 +71,40 @@ def prune(
     if back:
         if out is None:
             raise InputError("--restore writes a graph; expected --out and no --dry-run")
+        if changes or useful or settings is not None or interactions is not None:
+            raise InputError("--restore puts back and prunes nothing; expected no other setting beside it")
         _restore(graph, out, back, overwrite)
         return
     values = {} if settings is None else load_yaml(settings)
     if not isinstance(values, dict):
         raise InputError(f"{settings}: expected a mapping of settings")
-    values |= {name: value for name, value in steps.items() if value not in (None, ())}
+    values |= changes
     if useful:
         values["keep_relations"] = "useful"
     chosen = parse_settings(PruneSettings, values, "options" if settings is None else str(settings))
-    plan = plan_pruning(
-        read_knowledge_graph(graph), chosen, None if interactions is None else read_pairs(interactions)
-    )
-    click.echo(render(prune_table(plan.steps)), nl=False)
+    if interactions is not None and chosen.keep_relations != "useful":
+        raise InputError("--interactions choose relations with --useful; expected it beside them")
+    kg, earlier = read_knowledge_graph(graph), read_removed(graph)
+    plan = plan_pruning(kg, chosen, None if interactions is None else read_pairs(interactions))
+    click.echo(render(prune_summary(plan.steps)), nl=False)
     if out is None:
         click.echo("nothing is written: a dry run")
         return
-    kg = plan.apply()
-    with staged_knowledge_graph(kg, out, overwrite) as folder:
-        write_steps(tuple(plan.steps), folder / REMOVED_FILE)
-    click.echo(f"written to {out}: {kg.n_triples:,} triples of {kg.n_entities:,} entities")
+    pruned = plan.apply()
+    with staged_knowledge_graph(pruned, out, overwrite) as folder:
+        write_steps(plan.steps, folder / REMOVED_FILE, earlier)
+    click.echo(f"written to {out}: {pruned.n_triples:,} triples of {pruned.n_entities:,} entities")
 
 
 def _restore(graph: Path, out: Path, steps: Sequence[str], overwrite: bool) -> None:
     file = graph / REMOVED_FILE
     if not file.is_file():
         raise InputError(f"{file}: no such file; expected what an earlier pruning took")
-    try:
-        removed = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{file}: can't be read as Parquet; expected what a pruning took") from error
-    kg = restore(read_knowledge_graph(graph), removed, None if "all" in steps else list(steps))
-    write_knowledge_graph(kg, out, overwrite)
+    removed = read_removed(graph)
+    chosen = None if "all" in steps else list(steps)
+    kg = restore(read_knowledge_graph(graph), removed, chosen)
+    # What stays away can still be put back later.
+    left = removed.clear() if chosen is None else removed.filter(~pl.col("step").is_in(chosen))
+    with staged_knowledge_graph(kg, out, overwrite) as folder:
+        write_steps((), folder / REMOVED_FILE, left)
     click.echo(f"written to {out}: {kg.n_triples:,} triples of {kg.n_entities:,} entities")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from kg_builders.cli.options import FORCE
 from kg_builders.cli.shell import PATH, examples, render
 from kg_builders.errors import InputError
+from kg_builders.formats.atomic import refuse_existing
 from kg_builders.io import BUILD_FILE, read_knowledge_graph
 from kg_builders.report import describe, write_report
 from kg_builders.report import render as tables
@@ -27,8 +29,14 @@ __all__ = ["report"]
 @click.argument("graph", type=PATH)
 @click.option("--html", type=PATH, help="Page to write, with the same facts as JSON beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def report(graph: Path, html: Path | None, as_json: bool) -> None:
+@FORCE
+def report(*, graph: Path, html: Path | None, as_json: bool, overwrite: bool) -> None:
     """Say what the knowledge graph in the folder GRAPH holds, and what looks wrong with it."""
+    if html is not None:
+        if html.suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"{html}: isn't the name of a page; expected one that ends with .html")
+        for file in (html, html.with_suffix(".json")):
+            refuse_existing(file, overwrite, "a file", Path.is_file)
     kg = read_knowledge_graph(graph)
     described = describe(kg)
     if as_json:

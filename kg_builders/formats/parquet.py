@@ -7,6 +7,7 @@ and the same graph gives the same bytes.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     "SIDE_FILES",
     "TABLES",
     "is_graph_folder",
+    "link_review_file",
     "read_knowledge_graph",
     "staged_knowledge_graph",
     "write_knowledge_graph",
@@ -50,6 +52,8 @@ REVIEW_FILE = "review.csv"
 """Merges of entities, for a person to look at and edit."""
 SIDE_FILES = (BUILD_FILE, RECIPE_FILE, REMOVED_FILE, REPORT_FILE, REPORT_PAGE, REVIEW_FILE)
 
+_LINK_REVIEW = re.compile(r"link_review(_[0-9]+)?\.csv")
+
 ROW_GROUP = 1 << 20
 """Rows of a row group: readers that stream take one at a time."""
 
@@ -66,7 +70,8 @@ def write_knowledge_graph(kg: KnowledgeGraph, path: str | Path, overwrite: bool 
         The folder; its parents are made where missing.
     overwrite
         Replace a folder that already holds a knowledge graph, with what a build wrote beside it, which
-        wouldn't be true of this graph; only ``review.csv`` stays, since a person may have edited it.
+        wouldn't be true of this graph; only ``review.csv`` and ``link_review.csv`` stay, since a person may
+        have edited them.
 
     Raises
     ------
@@ -104,9 +109,9 @@ def staged_knowledge_graph(kg: KnowledgeGraph, path: str | Path, overwrite: bool
         yield folder
         if not is_graph_folder(folder):
             raise ValueError(f"{path}: holds files besides {', '.join(SIDE_FILES)}")
-        review = path / REVIEW_FILE
-        if review.is_file() and not (folder / REVIEW_FILE).exists():
-            shutil.copyfile(review, folder / REVIEW_FILE)
+        for review in sorted(path.glob("*.csv")) if path.is_dir() else ():
+            if not (folder / review.name).exists():
+                shutil.copyfile(review, folder / review.name)
 
 
 def read_knowledge_graph(path: str | Path) -> KnowledgeGraph:
@@ -131,7 +136,15 @@ def read_knowledge_graph(path: str | Path) -> KnowledgeGraph:
 def is_graph_folder(path: Path) -> bool:
     """Tell whether a folder holds a knowledge graph and what belongs to it, and nothing else."""
     known = {f"{table}.parquet" for table in TABLES} | set(SIDE_FILES)
-    return path.is_dir() and all(entry.name in known and entry.is_file() for entry in path.iterdir())
+    return path.is_dir() and all(
+        (entry.name in known or _LINK_REVIEW.fullmatch(entry.name)) and entry.is_file()
+        for entry in path.iterdir()
+    )
+
+
+def link_review_file(number: int) -> str:
+    """Return the name of the table of links by label of the given graph of this number, from 1."""
+    return "link_review.csv" if number == 1 else f"link_review_{number}.csv"
 
 
 def _write_table(frame: pl.DataFrame, name: str, path: Path) -> None:

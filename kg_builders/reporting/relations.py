@@ -127,7 +127,7 @@ def _examples(
     for start, total in zip(starts.tolist(), triples.tolist(), strict=True):
         number = min(n_examples, total)
         places = (
-            order[[start + total * index // n_examples for index in range(number)]].tolist() if number else []
+            order[[start + total * index // number for index in range(number)]].tolist() if number else []
         )
         chosen = kg.triples[places].select("head", "tail", "source")
         found.append(

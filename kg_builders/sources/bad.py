@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kg_builders.errors import InputError
+from kg_builders.sources.streams import file_name
 
 __all__ = ["MAX_BAD", "BadRecord", "BadRecords", "ValueProblem", "shorten"]
 
@@ -154,9 +155,9 @@ class BadRecords:
         return lines + [line for other in self.others for line in other.sentences()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return plain values for JSON; the file by its name alone, so that reports are the same anywhere."""
         return {
-            "file": self.file,
+            "file": file_name(self.file),
             "records": self.total,
             "bad": self.count,
             "max_bad": self.max_bad,
