@@ -85,6 +85,10 @@ def load_yaml(path: str | Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         raise InputError(f"{path}{line}: isn't valid YAML ({getattr(error, 'problem', error)})") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: is nested too deeply; expected plain settings") from error
+    except ValueError as error:  # Such as the date 2020-13-45.
+        raise InputError(f"{path}: isn't valid YAML ({error})") from error
 
 
 def _explain(error: ValidationError) -> str:

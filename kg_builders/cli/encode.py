@@ -73,6 +73,10 @@ def encode(
         return
     if out is None:
         raise InputError("no --out; expected a .npy file to make")
+    if (source is None) != (source_path is None):
+        raise InputError(
+            "expected --source and --input together: the layout of the metadata, and where it is"
+        )
     encoder = create_encoder(kind, parse_assignments(settings))
     ids = None if items is None else _ids(items)
     with PhaseProgress(quiet) as progress:

@@ -49,7 +49,7 @@ def parse_assignments(settings: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"--set {setting}: expected KEY=VALUE")
         try:
             values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InputError(f"--set {setting}: the value can't be read; expected a plain value") from error
     return values
 

@@ -27,6 +27,7 @@ REMOVED_SCHEMA = {
     "relation": pl.Utf8,
     "relation_label": pl.Utf8,
     "symmetric": pl.Boolean,
+    "inverse_label": pl.Utf8,
     "tail_kind": pl.Utf8,
     "tail_id": pl.Utf8,
     "tail_label": pl.Utf8,
@@ -84,6 +85,7 @@ def removed_table(
             told["name"].alias("relation"),
             told["label"].alias("relation_label"),
             told["symmetric"],
+            _inverse_labels(told),
             *ends("tail"),
             found["source"],
             pl.Series("moved_to", names, dtype=pl.Utf8).zip_with(
@@ -94,7 +96,8 @@ def removed_table(
         ]
     )
     bare = kg.entities[entities].select(head_kind="kind", head_id="id", head_label="label")
-    unused = kg.relations[relations].select("symmetric", relation="name", relation_label="label")
+    idle = kg.relations[relations]
+    unused = idle.select("symmetric", _inverse_labels(idle), relation="name", relation_label="label")
     return (
         pl.concat([table, bare, unused], how="diagonal")
         .with_columns(pl.lit(step).alias("step"), pl.lit(reason).alias("reason"))
@@ -171,13 +174,22 @@ def _entities(kg: KnowledgeGraph, removed: pl.DataFrame) -> pl.DataFrame:
 def _relations(kg: KnowledgeGraph, removed: pl.DataFrame) -> pl.DataFrame:
     told = pl.concat(
         [
-            kg.relations.select("name", "label", "symmetric"),
+            kg.relations.select("name", "label", "symmetric", _inverse_labels(kg.relations)),
             removed.filter(pl.col("relation").is_not_null()).select(
-                "symmetric", name="relation", label="relation_label"
-            ).select("name", "label", "symmetric"),
+                "symmetric", "inverse_label", name="relation", label="relation_label"
+            ).select("name", "label", "symmetric", "inverse_label"),
         ]
     )  # fmt: skip
+    if told["inverse_label"].null_count() == len(told):
+        told = told.drop("inverse_label")
     return number_rows(told.unique("name", keep="first", maintain_order=True).sort("name"), "relation")
+
+
+def _inverse_labels(relations: pl.DataFrame) -> pl.Series:
+    """Return what relations are called the other way round; null where the table doesn't tell."""
+    if "inverse_label" in relations.columns:
+        return relations["inverse_label"]
+    return pl.Series("inverse_label", [None] * len(relations), dtype=pl.Utf8)
 
 
 def _renumbered(old: pl.DataFrame, new: pl.DataFrame, key: list[str], number: str) -> pl.Series:

@@ -56,7 +56,7 @@ NEW: list[dict[str, Any]] = [
     ("records", "form", "reference", "brand"),
     [
         (OLD, repr, "also_buy", "coxlures"),
-        (MIDDLE, json.dumps, "also_buy", "cox&lures"),
+        (MIDDLE, json.dumps, "also_buy", "coxandlures"),
         (NEW, json.dumps, "bought_together", "coxlures"),
     ],
     ids=["2014", "2018", "2023"],
@@ -75,7 +75,8 @@ def test_amazon(
     assert {("A1", "brand", brand), ("A2", "brand", brand), ("A1", reference, "A2")} <= set(named)
     assert not any("ZZ" in row or "span" in row[2] for row in named)
     assert {(row[0], row[1]) for row in named} >= {("A1", "category"), ("A2", "category")}
-    assert report.bad is not None and report.bad.count == 0
+    assert report.bad is not None
+    assert report.bad.count == 0
 
 
 def test_movielens_lastfm_recbole(kg_build: Any, tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_movielens_lastfm_recbole(kg_build: Any, tmp_path: Path) -> None:
 
 def test_infer_then_build(kg_build: Any, tmp_path: Path) -> None:
     rows = [
-        f"i{at},Thing {at},{'red|big' if at % 2 else 'blue|big'},{at % 7}.50,Maker {at % 5}"
+        f"i{at},Thing {at},{'red|big' if at % 2 else 'blue|big'},{at * 1.37 + 2:.2f},Maker {at % 5}"
         for at in range(40)
     ]
     (tmp_path / "items.csv").write_text("\n".join(["sku,name,tags,price,brand", *rows]) + "\n")
@@ -121,16 +122,19 @@ def test_infer_then_build(kg_build: Any, tmp_path: Path) -> None:
     assert (roles["sku"], roles["tags"], roles["price"]) == ("id", "list", "number")
     assert [file.name for file in tmp_path.iterdir()] == ["items.csv"]
     result = kg_build("infer", "items.csv", "--mapping", "m.yaml", "--rules", "r.yaml")
-    assert result.exit_code == 0 and "written to m.yaml" in result.stdout
+    assert result.exit_code == 0
+    assert "written to m.yaml" in result.stdout
     again = kg_build("infer", "items.csv", "--mapping", "m.yaml")
-    assert again.exit_code == 2 and "m.yaml: exists already" in again.stderr
+    assert again.exit_code == 2
+    assert "m.yaml: exists already" in again.stderr
     assert kg_build("infer", "items.csv", "--mapping", "m.yaml", "--overwrite").exit_code == 0
     built = kg_build(
         "build", "--source", "table", "--input", "items.csv", "--mapping", "m.yaml", "--rules", "r.yaml", "--out", "kg"
     )  # fmt: skip
     assert built.exit_code == 0, built.stderr
     assert ("i1", "tags", "red") in facts(tmp_path / "kg")
-    assert "reading:" in built.stderr and "Extraction from 40 items" in built.stdout
+    assert "reading:" in built.stderr
+    assert "Extraction from 40 items" in built.stdout
 
 
 def test_the_same_again_has_the_same_bytes(
@@ -162,7 +166,8 @@ def test_overwrite_and_review(kg_build: Any, shop_graph: Path) -> None:
     before = files_of(shop_graph)
     refused = kg_build("build", "recipe.yaml", "--out", "kg")
     assert (refused.exit_code, files_of(shop_graph) == before) == (2, True)
-    assert "kg: exists already" in refused.stderr and "--overwrite" in refused.stderr
+    assert "kg: exists already" in refused.stderr
+    assert "--overwrite" in refused.stderr
     review = shop_graph / "review.csv"
     assert pl.read_csv(review)["decision"].to_list() == ["merge"]
     assert ("a", "brand", "sony corp.") in facts(shop_graph)
@@ -173,7 +178,8 @@ def test_overwrite_and_review(kg_build: Any, shop_graph: Path) -> None:
     assert pl.read_csv(review)["decision"].to_list() == ["keep"]
     (shop_graph / "mine.txt").write_text("a person's")
     refused = kg_build(*again)
-    assert refused.exit_code == 2 and "kg: isn't a knowledge graph folder" in refused.stderr
+    assert refused.exit_code == 2
+    assert "kg: isn't a knowledge graph folder" in refused.stderr
     assert (shop_graph / "mine.txt").read_text() == "a person's"
 
 
@@ -201,7 +207,8 @@ def test_what_does_not_fit(kg_build: Any, shop: Path, arguments: tuple[str, ...]
     before = sorted(path.name for path in shop.iterdir())
     result = kg_build("build", *arguments, "--quiet")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
     assert told in result.stderr
     assert sorted(path.name for path in shop.iterdir()) == before
 
@@ -211,18 +218,21 @@ def test_a_review_needs_something_to_resolve(kg_build: Any, shop_graph: Path) ->
         "source: {kind: table, path: items.csv, id: sku}\nrules: [{kind: categorical, field: brand}]\n"
     )
     result = kg_build("build", "recipe.yaml", "--review", "kg/review.csv", "--dry-run", "--quiet")
-    assert result.exit_code == 2 and "has a review but no resolve" in result.stderr
+    assert result.exit_code == 2
+    assert "has a review but no resolve" in result.stderr
 
 
 def test_options_take_the_place_of_the_recipe(kg_build: Any, shop: Path) -> None:
     result = kg_build("build", "recipe.yaml", "--k-core", "3", "--dry-run")
-    assert "3-core" in result.stdout and "Pruning: nothing to take" not in result.stdout
+    assert "3-core" in result.stdout
+    assert "Pruning: nothing to take" not in result.stdout
     assert "Pruning: nothing to take" in kg_build("build", "recipe.yaml", "--dry-run").stdout
     (shop / "recipe.yaml").write_text(
         (shop / "recipe.yaml").read_text() + "prune: {k_core: 3, max_share: 0.4}\n"
     )
     result = kg_build("build", "recipe.yaml", "--k-core", "1", "--dry-run")
-    assert "3-core" not in result.stdout and "common entities" in result.stdout
+    assert "3-core" not in result.stdout
+    assert "common entities" in result.stdout
 
 
 def test_interactions_choose_relations(kg_build: Any, shop: Path) -> None:
@@ -230,10 +240,12 @@ def test_interactions_choose_relations(kg_build: Any, shop: Path) -> None:
     (shop / "train.csv").write_text("\n".join(["user,item,split", *rows]) + "\n")
     options = ("build", "recipe.yaml", "--useful", "--interactions", "train.csv", "--dry-run")
     result = kg_build(*options)
-    assert result.exit_code == 0 and "no more" in result.stdout
+    assert result.exit_code == 0
+    assert "no more" in result.stdout
     (shop / "train.csv").write_text("user,item,split\nu,a,test\n")
     result = kg_build(*options)
-    assert result.exit_code == 2 and "train.csv: holds no training interaction" in result.stderr
+    assert result.exit_code == 2
+    assert "train.csv: holds no training interaction" in result.stderr
 
 
 def test_kdiffe_kg_is_the_same_command(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +253,8 @@ def test_kdiffe_kg_is_the_same_command(shop: Path, monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(kdiffe, ["kg", "build", "recipe.yaml", "--dry-run", "--quiet"])
     assert (result.exit_code, result.stdout) == (0, "nothing is written: a dry run\n")
     result = CliRunner().invoke(kdiffe, ["kg", "build", "none.yaml", "--dry-run"])
-    assert result.exit_code == 2 and result.stderr.startswith("error: none.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: none.yaml")
 
 
 def test_what_fails_in_the_middle_leaves_nothing(
@@ -279,20 +292,24 @@ def test_a_process(shop: Path) -> None:
     (shop / "scratch").mkdir()
     fifo = shop / "pipe.jsonl"
     os.mkfifo(fifo)
+    (shop / "m.yaml").write_text("id: sku\nlabel: name\nfields: {name: {type: text}}\n")
+    (shop / "rules.yaml").write_text("[{kind: keyword, field: name}]")
     command = [sys.executable, "-m", "kg_builders", "build", "--source", "table", "--input", "pipe.jsonl"]
     process = subprocess.Popen(
         [*command, "--mapping", "m.yaml", "--rules", "rules.yaml", "--out", "kg"],
         cwd=shop, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    (shop / "m.yaml").write_text("id: sku\nlabel: name\nfields: {name: {type: text}}\n")
     try:
         stream = wait_for_reader(fifo, process)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        time.sleep(0.2)
         os.close(stream)
+        out, err = process.communicate(timeout=20)
     finally:
         process.kill()
     assert (process.returncode, out) == (130, "")
-    assert err.endswith("interrupted\n") and "Traceback" not in err
-    assert not (shop / "kg").exists() and list((shop / "scratch").iterdir()) == []
+    assert err.endswith("interrupted\n")
+    assert "Traceback" not in err
+    assert not (shop / "kg").exists()
+    assert list((shop / "scratch").iterdir()) == []
