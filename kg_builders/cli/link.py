@@ -40,7 +40,8 @@ _KINDS: dict[str, type[RecbolePair] | type[TriplesPair] | type[RdfGraph]] = {
         "kg-build link kg --triples wikidata.nt.gz --type item=http://www.wikidata.org/entity/Q215380 "
         "--hops 2 --max-triples 100000 --out kg-linked",
         "kg-build link kg --triples films.kg --links films.link --out kg-linked",
-        "kg-build link kg --triples wikidata.nt.gz --review kg-linked/link_review.csv --out kg-linked --overwrite",
+        "kg-build link kg --triples wikidata.nt.gz --review kg-linked/link_review.csv --out kg-linked "
+        "--overwrite",
     ),
 )
 @click.argument("graph", type=PATH)

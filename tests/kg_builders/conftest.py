@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,14 +26,6 @@ ITEMS = (
     "c,Cup,home|steel,Acme\n"
     "d,Dish,home|wood,Acme\n"
 )
-
-MAPPING = """
-id: sku
-label: name
-fields:
-  tags: {kind: list, delimiter: "|"}
-  brand: text
-"""
 
 SHOP = """
 source: {kind: table, path: items.csv, id: sku, label: name, lists: {tags: "|"}}
@@ -76,17 +67,3 @@ def shop_graph(kg_build: Run, shop: Path) -> Path:
     result = kg_build("build", "recipe.yaml", "--out", "kg", "--quiet")
     assert result.exit_code == 0, result.stderr
     return shop / "kg"
-
-
-def json_lines(path: Path, records: list[object]) -> Path:
-    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
-    return path
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """Return name and bytes of all files below a folder."""
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }

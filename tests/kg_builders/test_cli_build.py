@@ -19,9 +19,15 @@ from kdiffe_dgl.cli import main as kdiffe
 from kg_builders import build_graph, read_knowledge_graph
 
 SIDE = {
-    "build.json", "entities.parquet", "recipe.yaml", "relations.parquet", "removed.parquet", "report.html",
-    "report.json", "triples.parquet",
-}  # fmt: skip
+    "build.json",
+    "entities.parquet",
+    "recipe.yaml",
+    "relations.parquet",
+    "removed.parquet",
+    "report.html",
+    "report.json",
+    "triples.parquet",
+}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -34,22 +40,65 @@ def facts(folder: Path) -> set[tuple[str, str, str]]:
 
 
 OLD: list[dict[str, Any]] = [
-    {"asin": "A1", "title": "Tutu's \"pink\"", "brand": "Coxlures", "price": 3.17,
-     "categories": [["Sports", "Dance"], ["Toys", ""]], "related": {"also_bought": ["A2", "ZZ"]}},
-    {"asin": "A2", "title": "Shoe", "brand": "coxlures ", "price": "$4.00", "categories": [["Sports", "Dance"]]},
-]  # fmt: skip
+    {
+        "asin": "A1",
+        "title": 'Tutu\'s "pink"',
+        "brand": "Coxlures",
+        "price": 3.17,
+        "categories": [["Sports", "Dance"], ["Toys", ""]],
+        "related": {"also_bought": ["A2", "ZZ"]},
+    },
+    {
+        "asin": "A2",
+        "title": "Shoe",
+        "brand": "coxlures ",
+        "price": "$4.00",
+        "categories": [["Sports", "Dance"]],
+    },
+]
 MIDDLE: list[dict[str, Any]] = [
-    {"asin": "A1", "title": "Tutu", "brand": "Cox &amp; Lures", "also_buy": ["A2", "ZZ"], "price": "$12.99",
-     "category": ["Sports", "Dance", "</span></span>"], "main_cat": "Sports", "date": "October 4, 2016"},
-    {"asin": "A2", "title": "Shoe", "brand": "Cox & Lures", "price": ".a-box{color:#fff}",
-     "category": ["Sports", "Dance"], "date": "5 star", "details": {"ASIN:": "A2"}},
-]  # fmt: skip
+    {
+        "asin": "A1",
+        "title": "Tutu",
+        "brand": "Cox &amp; Lures",
+        "also_buy": ["A2", "ZZ"],
+        "price": "$12.99",
+        "category": ["Sports", "Dance", "</span></span>"],
+        "main_cat": "Sports",
+        "date": "October 4, 2016",
+    },
+    {
+        "asin": "A2",
+        "title": "Shoe",
+        "brand": "Cox & Lures",
+        "price": ".a-box{color:#fff}",
+        "category": ["Sports", "Dance"],
+        "date": "5 star",
+        "details": {"ASIN:": "A2"},
+    },
+]
 NEW: list[dict[str, Any]] = [
-    {"parent_asin": "A1", "title": "Tutu", "store": "Coxlures", "price": "from 14.99", "details": {"Brand": "Coxlures"},
-     "categories": ["Sports", "Dance"], "main_category": "Sports", "bought_together": ["A2", "ZZ"]},
-    {"parent_asin": "A2", "title": "Shoe", "store": "Coxlures", "price": None, "details": {}, "bought_together": None,
-     "categories": ["Sports", "Dance"], "main_category": "Sports"},
-]  # fmt: skip
+    {
+        "parent_asin": "A1",
+        "title": "Tutu",
+        "store": "Coxlures",
+        "price": "from 14.99",
+        "details": {"Brand": "Coxlures"},
+        "categories": ["Sports", "Dance"],
+        "main_category": "Sports",
+        "bought_together": ["A2", "ZZ"],
+    },
+    {
+        "parent_asin": "A2",
+        "title": "Shoe",
+        "store": "Coxlures",
+        "price": None,
+        "details": {},
+        "bought_together": None,
+        "categories": ["Sports", "Dance"],
+        "main_category": "Sports",
+    },
+]
 
 
 @pytest.mark.parametrize(
@@ -129,8 +178,18 @@ def test_infer_then_build(kg_build: Any, tmp_path: Path) -> None:
     assert "m.yaml: exists already" in again.stderr
     assert kg_build("infer", "items.csv", "--mapping", "m.yaml", "--overwrite").exit_code == 0
     built = kg_build(
-        "build", "--source", "table", "--input", "items.csv", "--mapping", "m.yaml", "--rules", "r.yaml", "--out", "kg"
-    )  # fmt: skip
+        "build",
+        "--source",
+        "table",
+        "--input",
+        "items.csv",
+        "--mapping",
+        "m.yaml",
+        "--rules",
+        "r.yaml",
+        "--out",
+        "kg",
+    )
     assert built.exit_code == 0, built.stderr
     assert ("i1", "tags", "red") in facts(tmp_path / "kg")
     assert "reading:" in built.stderr
@@ -188,21 +247,39 @@ def test_overwrite_and_review(kg_build: Any, shop_graph: Path) -> None:
     [
         (("recipe.yaml",), "no --out; expected a folder to make, or --dry-run"),
         (("--source", "table", "--dry-run"), "expected a recipe, or --source, --input and --rules"),
-        (("recipe.yaml", "--source", "table", "--dry-run"), "recipe.yaml: names the source; expected no --source"),
+        (
+            ("recipe.yaml", "--source", "table", "--dry-run"),
+            "recipe.yaml: names the source; expected no --source",
+        ),
         (("recipe.yaml", "--review", "no.csv", "--dry-run"), "no.csv: can't be read"),
         (("recipe.yaml", "--rules", "amazom", "--dry-run"), "did you mean 'amazon'?"),
-        (("recipe.yaml", "--resolve", "nosuch", "--dry-run"), "no entities of kind 'nosuch'; expected one of brand"),
+        (
+            ("recipe.yaml", "--resolve", "nosuch", "--dry-run"),
+            "no entities of kind 'nosuch'; expected one of brand",
+        ),
         (("recipe.yaml", "--master", "local", "--dry-run"), "engine polars: has no master"),
-        (("recipe.yaml", "--max-bad", "3", "--dry-run"), "max_bad: input should be less than or equal to 1, got 3"),
+        (
+            ("recipe.yaml", "--max-bad", "3", "--dry-run"),
+            "max_bad: input should be less than or equal to 1, got 3",
+        ),
         (("recipe.yaml", "--interactions", "items.csv", "--dry-run"), "expected it beside them"),
         (("recipe.yaml", "--useful", "--dry-run"), "interactions"),
-        (("recipe.yaml", "--useful", "--interactions", "items.csv", "--dry-run"), "items.csv: no column 'user'"),
+        (
+            ("recipe.yaml", "--useful", "--interactions", "items.csv", "--dry-run"),
+            "items.csv: no column 'user'",
+        ),
         (("rules.yaml", "--dry-run"), "rules.yaml"),
         (("none.yaml", "--dry-run"), "none.yaml"),
-        (("--source", "table", "--input", "items.csv", "--rules", "rules.yaml", "--dry-run"), "no column 'id'"),
-        (("--source", "amazon", "--input", "a", "--mapping", "b", "--rules", "amazon", "--dry-run"), "'mapping'"),
+        (
+            ("--source", "table", "--input", "items.csv", "--rules", "rules.yaml", "--dry-run"),
+            "no column 'id'",
+        ),
+        (
+            ("--source", "amazon", "--input", "a", "--mapping", "b", "--rules", "amazon", "--dry-run"),
+            "'mapping'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(kg_build: Any, shop: Path, arguments: tuple[str, ...], told: str) -> None:
     before = sorted(path.name for path in shop.iterdir())
     result = kg_build("build", *arguments, "--quiet")
@@ -297,8 +374,12 @@ def test_a_process(shop: Path) -> None:
     command = [sys.executable, "-m", "kg_builders", "build", "--source", "table", "--input", "pipe.jsonl"]
     process = subprocess.Popen(
         [*command, "--mapping", "m.yaml", "--rules", "rules.yaml", "--out", "kg"],
-        cwd=shop, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=shop,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         stream = wait_for_reader(fifo, process)
         time.sleep(0.2)
