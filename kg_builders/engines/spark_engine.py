@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import os
 import shutil
 import tempfile
 import warnings
@@ -66,7 +67,14 @@ class SparkEngine:
             if not _has_java():
                 raise InputError("engine spark: no Java on this machine; expected Java 17 or newer")
             builder = SparkSession.builder.appName("kg_builders").master(master)
-            defaults = {"spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC"}
+            defaults = {
+                "spark.ui.enabled": "false",
+                "spark.ui.showConsoleProgress": "false",
+                "spark.sql.session.timeZone": "UTC",
+            }
+            if master.startswith("local"):
+                # 200, Spark's default, is meant for a cluster; here it is 200 tiny tasks a join.
+                defaults["spark.sql.shuffle.partitions"] = str(2 * (os.cpu_count() or 1))
             for key, value in {**defaults, **(settings or {})}.items():
                 builder = builder.config(key, value)
             try:

@@ -121,7 +121,8 @@ class Context:
 
     def count_items(self, frame: nw.LazyFrame[Any]) -> int:
         """Count the distinct items in column ``row``."""
-        return int(self.engine.collect(frame.select(nw.col("row").n_unique()))["row"][0])
+        # Over no rows at all, an engine may say null instead of 0.
+        return int(self.engine.collect(frame.select(nw.col("row").n_unique()))["row"][0] or 0)
 
 
 def kind_of(rule: BaseRule) -> str:

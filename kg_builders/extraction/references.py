@@ -70,7 +70,7 @@ def apply_references(rule: ReferenceRule, context: Context) -> Facts:
         file=context.file(rule),
         records=context.n_items,
         records_with_value=context.count_items(values),
-        values=int(engine.collect(values.select(nw.col("raw").n_unique()))["raw"][0]),
+        values=int(engine.collect(values.select(nw.col("raw").n_unique()))["raw"][0] or 0),
         entities=n_outside,
         triples=n_triples,
         items=context.count_items(nw.concat(ends)),

@@ -111,6 +111,18 @@ def test_duckdb_gives_what_polars_gives(duckdb: DuckDBEngine, staged: ItemRecord
     assert_same(duckdb, ItemRecords(frame(), staged.files), RULES)
 
 
+def test_fields_without_a_value_are_the_same_in_duckdb(duckdb: DuckDBEngine) -> None:
+    lists = pl.List(pl.Utf8)
+    empty = frame().with_columns(
+        pl.lit(None, lists).alias("also"),
+        pl.lit(None, pl.List(lists)).alias("categories"),
+        pl.lit(None, pl.Utf8).alias("brand"),
+        pl.lit(None, pl.Float64).alias("price"),
+        pl.lit(None, frame().schema["details"]).alias("details"),
+    )
+    assert_same(duckdb, ItemRecords(empty, dict.fromkeys(empty.columns, "f.jsonl")), RULES)
+
+
 def test_spark_gives_what_polars_gives(spark: SparkEngine, staged: ItemRecords) -> None:
     assert_same(spark, staged, RULES)
 
