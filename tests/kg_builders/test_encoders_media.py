@@ -78,7 +78,7 @@ class TestPictures:
         result = encode_items(None, ids, "picture-descriptor", tmp_path / "out", folder=tmp_path)
         matrix = np.load(result.path)
         assert (matrix.shape, result.record.missing) == ((60, 282), 0)
-        # A picture has about four others of its colour and texture, so no more neighbours than three are asked.
+        # About four others share a colour and a texture, so no more than three neighbours are asked for.
         assert agreement(matrix, classes[:, 0].tolist(), 3) > 0.9
         assert agreement(matrix, classes[:, 1].tolist(), 3) > 0.9
         weights = {"colour": 0.0, "gradients": 0.0}
