@@ -53,6 +53,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/epoch.py
+	$(BIN)/python benchmarks/kg_build.py --sizes 50000 100000
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,117 @@
+"""Does a knowledge graph help? One model on data sets that differ in their graph alone, over several seeds.
+
+Run ``python benchmarks/arms.py --arm built=data/lfm2k-built --arm none=data/lfm2k-bare --preset lfm2k``. The
+first arm is compared with each other one, user by user, after the values of a user are averaged over the
+seeds. The epoch is chosen on validation and the test split is read once for each run. Finished runs in
+``--runs`` are used again, so an interrupted benchmark goes on. Prints two tables and writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
+from kdiffe_dgl.evaluation.significance import PairedComparison, compare, over_seeds
+from kdiffe_dgl.serving.run_folder import RunFolder
+from kdiffe_dgl.training.config import preset, resolve
+from kdiffe_dgl.training.run import train_run
+
+RESULTS = Path(__file__).parent / "results" / "arms.json"
+METRICS = ("recall@20", "ndcg@20")
+
+
+def test_of(dataset: RecDataset, folder: Path, options: argparse.Namespace, seed: int) -> Evaluation:
+    """Train a run unless it is there, and return its test figures with those of each user."""
+    config = resolve(preset(options.preset), options.set)
+    if not (folder / "metrics.json").is_file():
+        Console(stderr=True).print(f"training {folder}")
+        train_run(dataset, folder, config, seed=seed, device="cpu", overwrite=True)
+    run = RunFolder(folder)
+    run.check_dataset(dataset)
+    if run.config() != config.to_dict() or run.info.seed != seed:
+        raise SystemExit(f"{folder}: made with other settings or another seed; expected another --runs")
+    user, item = (torch.from_numpy(table) for table in run.representations())
+    tester = Evaluator(dataset, "test", mask=config.evaluation.test_mask, cutoffs=config.evaluation.cutoffs)
+    return tester.evaluate(dot_product(user, item))
+
+
+def averaged(evaluations: list[Evaluation]) -> Evaluation:
+    """Return one evaluation whose values of each user are the means over the seeds."""
+    per_user = {
+        metric: np.mean([each.per_user[metric] for each in evaluations], axis=0) for metric in METRICS
+    }
+    return replace(evaluations[0], per_user=per_user)
+
+
+def compare_arms(arms: dict[str, list[Evaluation]]) -> dict[str, list[PairedComparison]]:
+    """Compare the first arm with each other one."""
+    first, *others = arms
+    rng = np.random.default_rng(0)
+    return {
+        other: [compare(averaged(arms[first]), averaged(arms[other]), metric, rng=rng) for metric in METRICS]
+        for other in others
+    }
+
+
+def show(arms: dict[str, list[Evaluation]], comparisons: dict[str, list[PairedComparison]]) -> None:
+    """Print the figures of each arm and the differences."""
+    table = Table("arm", *METRICS, title="Test figures, mean ± standard deviation over seeds")
+    for name, evaluations in arms.items():
+        summary = over_seeds([each.metrics for each in evaluations])
+        table.add_row(name, *(str(summary[metric]) for metric in METRICS))
+    first = next(iter(arms))
+    paired = Table("against", "metric", "difference", "95 % interval", "p (t)", "p (Wilcoxon)")
+    paired.title = f"{first} minus the other, user by user, averaged over seeds"
+    for other, found in comparisons.items():
+        for each in found:
+            low, high = each.interval
+            paired.add_row(
+                other, each.metric, f"{each.difference:+.4f}", f"{low:+.4f} to {high:+.4f}",
+                f"{each.p_t:.2g}", f"{each.p_wilcoxon:.2g}",
+            )  # fmt: skip
+    console = Console()
+    console.print(table)
+    console.print(paired)
+
+
+def main() -> None:
+    """Train what is missing, compare, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--arm", action="append", required=True, metavar="NAME=DATASET", help="Repeatable.")
+    parser.add_argument("--preset", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--runs", type=Path, default=Path("runs/arms"))
+    options = parser.parse_args()
+    arms: dict[str, list[Evaluation]] = {}
+    for given in options.arm:
+        name, _, folder = given.partition("=")
+        dataset = RecDataset.load(Path(folder))
+        arms[name] = [
+            test_of(dataset, options.runs / f"{name}-{seed}", options, seed) for seed in range(options.seeds)
+        ]
+    comparisons = compare_arms(arms)
+    show(arms, comparisons)
+    facts: dict[str, Any] = {
+        "preset": options.preset,
+        "set": options.set,
+        "arms": {name: [each.metrics for each in found] for name, found in arms.items()},
+        "comparisons": {other: [vars(each) for each in found] for other, found in comparisons.items()},
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(facts, indent=2, default=float) + "\n", encoding="utf-8")
+    Console().print(f"figures in {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
