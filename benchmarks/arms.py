@@ -26,7 +26,7 @@ from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import preset, resolve
 from kdiffe_dgl.training.run import train_run
 
-RESULTS = Path(__file__).parent / "results" / "arms.json"
+RESULTS = Path(__file__).parent / "results"
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -108,9 +108,10 @@ def main() -> None:
         "arms": {name: [each.metrics for each in found] for name, found in arms.items()},
         "comparisons": {other: [vars(each) for each in found] for other, found in comparisons.items()},
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(facts, indent=2, default=float) + "\n", encoding="utf-8")
-    Console().print(f"figures in {RESULTS}")
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"arms-{options.preset}.json"
+    file.write_text(json.dumps(facts, indent=2, default=float) + "\n", encoding="utf-8")
+    Console().print(f"figures in {file}")
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def build_graph(
     chosen = recipe if isinstance(recipe, Recipe) else parse_recipe(recipe)
     folder, tell = Path(folder), progress or SilentProgress()
     rules = None if chosen.rules is None else read_rules(chosen.rules, folder)
-    _check_parts(chosen, items, reviewed)
+    _check_parts(chosen, items, reviewed, interactions is not None)
     graphs: list[KnowledgeGraph] = []
     extraction: ExtractionReport | None = None
     known: pl.DataFrame | None = None
@@ -165,12 +165,18 @@ def build_graph(
     return kg, report
 
 
-def _check_parts(recipe: Recipe, items: pl.DataFrame | None, reviewed: Review | None) -> None:
+def _check_parts(
+    recipe: Recipe, items: pl.DataFrame | None, reviewed: Review | None, interactions: bool
+) -> None:
     """Refuse a recipe whose parts don't fit together, before anything is read."""
     if recipe.source is None and items is None:
         raise InputError("recipe: no source and no items; expected a source of item records")
     if recipe.source is None and recipe.rules is not None:
         raise InputError("recipe: has rules but no source; expected a source of item records")
+    if recipe.prune.keep_relations == "useful" and not interactions:
+        raise InputError(
+            "recipe: keeps useful relations only; expected training interactions to judge them by"
+        )
     if (recipe.review is not None or reviewed is not None) and recipe.resolve is None:
         raise InputError("recipe: has a review but no resolve; expected the kinds to resolve")
 

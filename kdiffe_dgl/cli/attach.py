@@ -48,7 +48,7 @@ def attach_command(
     overwrite: bool,
 ) -> None:
     """Give the data set in FOLDER another knowledge graph, or features; all else stays as it is."""
-    if (graph is None) == (not without) and not features:
+    if (graph is not None and without) or (graph is None and not without and not features):
         raise InputError(
             "nothing to do, or two things that exclude each other; expected --kg, --no-kg or --features"
         )

@@ -119,6 +119,9 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
     _refuse_leaks(dataset, kg)
     facts = report.to_dict() | {"recipe": recipe.model_dump(mode="json", exclude_defaults=True)}
     del facts["graph"]
+    if report.review is not None:
+        # Nothing is merged silently: the data set tells what became what.
+        facts["resolution"]["merges"] = report.review.table.filter(pl.col("decision") == "merge").to_dicts()
     return dataset.replace(kg=kg, provenance=dict(dataset.provenance) | {"knowledge": facts})
 
 

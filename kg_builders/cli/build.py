@@ -94,7 +94,8 @@ def build(
         "keep_relations": "useful" if useful else None,
     }
     changes: dict[str, Any] = {
-        "rules": rules,
+        # A file is looked for here, like every other option's; a bare name is a preset.
+        "rules": str(Path(rules).absolute()) if rules is not None and Path(rules).is_file() else rules,
         "max_bad": max_bad,
         "resolve": {"kinds": "all" if "all" in kinds else list(kinds)} if kinds else None,
         "prune": _given(prune) or None,

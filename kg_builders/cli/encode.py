@@ -25,7 +25,7 @@ __all__ = ["encode"]
     "encode",
     epilog=examples(
         "kg-build encode --source amazon --input meta.jsonl.gz --field title --field features --out text.npy",
-        "kg-build encode --encoder picture --folder pictures --items items.csv --out features/image.npy",
+        "kg-build encode --encoder picture-descriptor --folder pictures --items items.csv --out image.npy",
         "kg-build encode --encoder sentence-transformers --set model=models/minilm --source table "
         "--input items.csv --field title --out features/text.npy",
     ),

@@ -76,8 +76,8 @@ def write_recbole(
         If there is no triple or no item, an item id is one that RecBole would read as something else, or a
         relation has an empty name.
     """
+    name = _checked_name(path.name if name is None else name)
     require_triples(kg, path, "RecBole")
-    name = name or path.name
     kg = without_nulls(kg)
     entities = kg.entities.with_columns(token=entity_tokens(kg.entities))
     _write_items(entities, folder, path, name, items)
@@ -200,6 +200,13 @@ def _relation_tokens(relations: pl.DataFrame, path: Path) -> pl.Series:
     return tokens.clone().scatter(missing.arg_true(), spelled) if spelled else tokens
 
 
+def _checked_name(name: str) -> str:
+    """Refuse a name that would put files outside their folder."""
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise InputError(f"graph format recbole: the name is {name!r}; expected a file name without folders")
+    return name
+
+
 def _find(folder: Path, name: str | None) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected RecBole's atomic files")
@@ -211,6 +218,7 @@ def _find(folder: Path, name: str | None) -> dict[str, Path]:
                 f"{folder}: holds {len(found)} .kg files{those}; expected one, or the data set's name"
             )
         name = found[0].name.removesuffix(".kg")
+    name = _checked_name(name)
     return {suffix: folder / f"{name}{suffix}" for suffix in SUFFIXES}
 
 

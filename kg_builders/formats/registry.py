@@ -165,3 +165,7 @@ def _check_options(format_: str, options: Mapping[str, Any], known: Mapping[str,
         if name not in known:
             told = nearest(name, known) if known else "; expected none"
             raise InputError(f"graph format {format_}: no option {name!r}{told}")
+        wanted = bool if isinstance(known[name], bool) else str
+        if not isinstance(options[name], wanted):
+            expected = "true or false" if wanted is bool else "a text"
+            raise InputError(f"graph format {format_}: {name} is {options[name]!r}; expected {expected}")

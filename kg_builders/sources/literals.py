@@ -13,7 +13,11 @@ __all__ = ["parse_literal"]
 MAX_LITERAL = 1 << 20
 """Bytes of the longest literal for Python's parser, whose syntax tree is a hundred times as large."""
 
-_STRING = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
+# An unclosed string is matched to the end, so that no later quotation mark begins another search.
+_STRING = re.compile(
+    r"""'((?:[^'\\]|\\.)*)(?:'|(\\?\Z))|"((?:[^"\\]|\\.)*)(?:"|(\\?\Z))""",
+    re.DOTALL,
+)
 # Within a Python string: escapes that JSON writes alike, or nearly so.
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _SAME_IN_JSON = frozenset('\\/"nrtbf')
@@ -58,11 +62,13 @@ def parse_literal(line: bytes) -> Any:
 
 
 class _NotSoSimpleError(ValueError):
-    """A string has an escape that JSON writes otherwise."""
+    """A string has an escape that JSON writes otherwise, or no end."""
 
 
 def _as_json(match: re.Match[str]) -> str:
-    single, double = match.groups()
+    single, open_single, double, open_double = match.groups()
+    if open_single is not None or open_double is not None:
+        raise _NotSoSimpleError
     body = single if single is not None else double
     if "\\" in body:
         return f'"{_ESCAPE.sub(_escape, body)}"' if single is None else f'"{_single(body)}"'

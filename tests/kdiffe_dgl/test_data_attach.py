@@ -69,6 +69,7 @@ def test_a_graph_can_be_taken_away(data: Path, tmp_path: Path) -> None:
     [
         ((), "expected --kg, --no-kg or --features"),
         (("--kg", "kg", "--no-kg"), "expected --kg, --no-kg or --features"),
+        (("--kg", "kg", "--no-kg", "--features", "z=short.npy"), "expected --kg, --no-kg or --features"),
         (("--kg", "kg"), "knows no item of data set"),
         (("--kg", "missing"), "no such folder"),
         (("--features", "sound=short.npy"), "short.npy"),

@@ -471,3 +471,18 @@ def test_graphml_tells_relations_as_json(graph: KnowledgeGraph, tmp_path: Path) 
     export_graph(graph, tmp_path / "x", "graphml")
     told = json.loads(nx.read_graphml(tmp_path / "x").graph["relations"])
     assert [relation["name"] for relation in told] == ["genre", "near", "unused"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "..", ""])
+def test_a_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="expected a file name without folders"):
+        export_graph(KnowledgeGraph.empty(), tmp_path / "out" / "rb", "recbole", name=name)
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_options_of_another_type_are_refused(tmp_path: Path) -> None:
+    kg = KnowledgeGraph.empty()
+    with pytest.raises(InputError, match="ntriples: base is 5; expected a text"):
+        export_graph(kg, tmp_path / "kg.nt", "ntriples", base=5)
+    with pytest.raises(InputError, match="recbole: items is 'banana'; expected true or false"):
+        export_graph(kg, tmp_path / "rb", "recbole", items="banana")

@@ -149,3 +149,26 @@ def test_bad_interactions_are_refused() -> None:
         check_leakage(kg, TRAIN.with_columns(item=pl.lit("x")), HELD)
     with pytest.raises(InputError, match="no column 'item'"):
         check_leakage(kg, TRAIN.drop("item"), HELD)
+
+
+def test_metadata_is_no_leak_where_time_divides_the_splits() -> None:
+    """Items come out over time and users choose new ones: held-out choices join what training didn't."""
+    rng = np.random.default_rng(1)
+    years, a_year, brands = 10, 60, 40
+    year = np.repeat(np.arange(years), a_year)
+    brand = rng.integers(0, brands, len(year))
+    rows = []
+    for now in range(years):
+        for user in range(60):
+            weight = np.where(year <= now, np.exp(year - now), 0.0)
+            weight *= np.where(np.isin(brand, rng.choice(brands, 8, replace=False)), 4, 1)
+            chosen = rng.choice(len(year), 10, replace=False, p=weight / weight.sum())
+            rows += [(f"u{user}", f"i{item}", now + rng.random()) for item in chosen]
+    table = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row").sort("time")
+    table = table.unique(["user", "item"], keep="first", maintain_order=True).drop("time")
+    bound = int(0.8 * len(table))
+    kg = graph(
+        brand=[(f"i{item}", f"b{value}") for item, value in enumerate(brand)],
+        year=[(f"i{item}", f"y{value}") for item, value in enumerate(year)],
+    )
+    assert leaks(check_leakage(kg, table[:bound], table[bound:])) == []

@@ -383,3 +383,10 @@ def test_dates() -> None:
     }
     assert dates_iso(pl.Series("d", list(given_dates))).to_list() == list(given_dates.values())
     assert dates_iso(pl.Series("d", ["04/10/2016"]), ("%d/%m/%Y",)).to_list() == ["2016-10-04"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\\", b"'x"])
+def test_a_string_without_an_end_costs_no_more_than_its_length(end: bytes) -> None:
+    # Searched anew from each of its quotation marks, this would take hours.
+    with pytest.raises(ValueError, match="literal"):
+        parse_literal(b"{'a': 1} " + b"\\'" * 400_000 + end)
