@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig, resolve
 from kdiffe_dgl.training.run import choose_device, resume_run, train_run
 from kdiffe_dgl.training.trainer import NoProgress, Trainer
-
-
-@pytest.fixture(autouse=True)
-def _interrupts_arrive() -> Iterator[None]:
-    """Take SIGINT as in a terminal: a shell that starts the tests in the background has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
 
 SMALL: dict[str, Any] = {
     "model": {
