@@ -55,6 +55,7 @@ TESTED = [
 DEV = [
     *TESTED,
     "pytest>=8",
+    "pytest-xdist>=3.5",
     "hypothesis>=6.90",
     "ir-measures>=0.3.3",
     "mypy>=1.8",
