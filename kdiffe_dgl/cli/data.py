@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from kdiffe_dgl.cli.attach import attach_command
 from kdiffe_dgl.cli.data_options import INTERACTIONS, OUT, OVERWRITE, SPLIT
@@ -55,7 +55,7 @@ def list_command(folder: Path | None) -> None:
     else:
         if not folder.is_dir():
             raise InputError(f"{folder}: missing folder")
-        table = Table("folder", "name", "users", "items", "interactions")
+        table = Table("folder", Column("name", no_wrap=True), "users", "items", "interactions")
         for index in sorted(folder.glob(f"*/{INDEX}")):
             dataset = RecDataset.load(index.parent)
             counts = (dataset.n_users, dataset.n_items, len(dataset.interactions))
