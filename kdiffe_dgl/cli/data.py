@@ -59,7 +59,7 @@ def list_command(folder: Path | None) -> None:
         for index in sorted(folder.glob(f"*/{INDEX}")):
             dataset = RecDataset.load(index.parent)
             counts = (dataset.n_users, dataset.n_items, len(dataset.interactions))
-            table.add_row(str(index.parent), dataset.name, *(f"{count:,}" for count in counts))
+            table.add_row(index.parent.name, dataset.name, *(f"{count:,}" for count in counts))
     click.echo(render(table), nl=False)
 
 
