@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = [
     "Propagation",
@@ -187,6 +188,11 @@ class Propagation:
         return self._forward.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of the entries."""
+        return self._forward.dtype
+
+    @property
     def transposed(self) -> Propagation:
         """The operator of the transposed matrix, ``[m, n]``; shares the memory."""
         return Propagation(self._backward, self._forward)
@@ -214,6 +220,18 @@ class Propagation:
         """
         product: Tensor = _SparseProduct.apply(x, self._forward, self._backward)
         return product
+
+    def at(self, rows: Tensor, x: Tensor) -> Tensor:
+        """Return some rows of the product, int64 ``[k]``, ``[k, dim]``; touches only their non-zeros."""
+        start = self._forward.crow_indices()[rows].long()
+        counts = self._forward.crow_indices()[rows + 1].long() - start
+        offsets = torch.cumsum(counts, 0) - counts
+        position = torch.arange(int(counts.sum()), device=rows.device)
+        position = position + torch.repeat_interleave(start - offsets, counts)
+        columns, values = self._forward.col_indices()[position], self._forward.values()[position]
+        return functional.embedding_bag(
+            columns.long(), x, offsets, mode="sum", per_sample_weights=values.to(x.dtype)
+        )
 
 
 class _SparseProduct(torch.autograd.Function):

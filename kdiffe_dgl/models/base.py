@@ -28,8 +28,8 @@ def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor
     """Zero entries with probability ``rate`` and scale up the others; None for the generator: leave all."""
     if generator is None or rate == 0:
         return x
-    mask = torch.rand(x.shape, generator=generator, device=x.device) >= rate
-    return x * mask / (1 - rate)
+    kept = torch.empty_like(x).bernoulli_(1 - rate, generator=generator)
+    return x * kept.mul_(1 / (1 - rate))
 
 
 class RecommenderModel(nn.Module, ABC):

@@ -10,21 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.graph.operators import Propagation
 from kdiffe_dgl.models.base import dropout, xavier_uniform
 
-__all__ = ["FeatureProjection", "ModalityViews", "Projection", "propagate"]
+__all__ = ["FeatureProjection", "ModalityViews", "Projection"]
 
 Projection = Literal["linear", "matrix"]
-
-
-def propagate(operator: Propagation, nodes: Tensor, layers: int) -> Tensor:
-    """Return the sum of a node matrix ``[nodes, dim]`` and its propagations over 1 to ``layers`` steps."""
-    total = nodes
-    for _ in range(layers):
-        nodes = operator(nodes)
-        total = total + nodes
-    return total
 
 
 class FeatureProjection(nn.Module):
@@ -102,12 +94,21 @@ class ModalityViews(nn.Module):
         self.fusion = nn.Parameter(torch.zeros(len(features)))
         self._features = dict(features)
 
-    def project(self, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Return the projected features of each modality, ``[items, dim]``; None: without dropout."""
-        return {
-            name: dropout(projection(self._features[name]), self.feature_dropout, generator)
-            for name, projection in zip(self.modalities, self.projections, strict=True)
-        }
+    def project(self, generator: torch.Generator | None, items: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the projected features of each modality, ``[items, dim]``.
+
+        Parameters
+        ----------
+        generator
+            Source of dropout; None: without.
+        items
+            Which items, int64; null: all.
+        """
+        projected = {}
+        for name, projection in zip(self.modalities, self.projections, strict=True):
+            features = self._features[name] if items is None else self._features[name][items]
+            projected[name] = dropout(projection(features), self.feature_dropout, generator)
+        return projected
 
     def weights(self) -> Tensor:
         """Return the softmax-ed modality weights, ``[modalities]``."""
@@ -118,9 +119,10 @@ class ModalityViews(nn.Module):
         projected: Mapping[str, Tensor],
         users: Tensor,
         items: Tensor,
-        operator: Propagation,
+        operator: BipartiteOperator,
         generated: Mapping[str, Propagation],
-    ) -> Tensor:
+        from_users: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         r"""Fuse the modalities into the multimodal view.
 
         For a modality with projected features F: :math:`h = \hat A [U \Vert F]`, then
@@ -140,45 +142,78 @@ class ModalityViews(nn.Module):
         users, items
             Embeddings, ``[users, dim]`` and ``[items, dim]``.
         operator
-            Â, ``[users + items, users + items]``.
+            Â.
         generated
-            Normalised generated graph of each modality, of the same shape.
+            Normalised generated graph of each modality, ``[users + items, users + items]``.
+        from_users
+            ``operator.to_items(users)``, where it is known already.
 
         Returns
         -------
-        Tensor
-            ``[users + items, dim]``.
+        tuple of Tensor
+            Users ``[users, dim]`` and items ``[items, dim]``.
+
+        Notes
+        -----
+        The modality weights add up to 1 and Â is linear, so the features are averaged before they are
+        propagated: the products with Â are as many for ten modalities as for one.
         """
-        nodes = torch.cat([users, items])
         weights = self.weights()
-        fused = torch.zeros_like(nodes)
-        for weight, (name, features) in zip(weights, projected.items(), strict=True):
-            if self.gated:
-                features = items * torch.sigmoid(math.sqrt(items.shape[1]) * features)  # noqa: PLW2901
-            encoded = operator(torch.cat([users, features]))
-            back = operator(torch.cat([encoded[: len(users)], items]))
-            fused = fused + weight * (encoded + back + self.adjacency_weight * generated[name](nodes))
-        return propagate(operator, fused, self.layers) + self.residual * functional.normalize(fused)
+        sources = [self._gate(features, items) if self.gated else features for features in projected.values()]
+        features = _weighted_sum(weights, sources)
+        users_of_features, items_of_features = operator(users, features, from_users)
+        users_back, items_back = operator(users_of_features, items)
+        nodes = torch.cat([users, items])
+        proposed = self.adjacency_weight * _weighted_sum(
+            weights, [generated[name](nodes) for name in projected]
+        )
+        proposed_users, proposed_items = proposed.split([len(users), len(items)])
+        fused_users = users_of_features + users_back + proposed_users
+        fused_items = items_of_features + items_back + proposed_items
+        total_users, total_items = propagate(operator, fused_users, fused_items, self.layers)
+        return (
+            total_users + self.residual * functional.normalize(fused_users),
+            total_items + self.residual * functional.normalize(fused_items),
+        )
+
+    @staticmethod
+    def _gate(features: Tensor, items: Tensor) -> Tensor:
+        return items * torch.sigmoid(math.sqrt(items.shape[1]) * features)
 
     def contrastive(
-        self, name: str, projected: Tensor, users: Tensor, operator: Propagation, generated: Propagation
-    ) -> Tensor:
+        self,
+        projected: Tensor,
+        users: Tensor,
+        operator: BipartiteOperator,
+        generated: Propagation,
+        rows: Rows | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Encode one modality over its generated graph first, then over Â.
 
         Parameters
         ----------
-        name
-            The modality.
         projected
             Its projected features, ``[items, dim]``.
         users
             Embeddings, ``[users, dim]``.
         operator, generated
             Â and the normalised generated graph.
+        rows
+            Where the encoding is wanted; null: everywhere.
 
         Returns
         -------
-        Tensor
-            z_m, ``[users + items, dim]``.
+        tuple of Tensor
+            z_m of the users and of the items.
         """
-        return propagate(operator, generated(torch.cat([users, projected])), self.layers)
+        start = generated(torch.cat([users, projected]))
+        start_users, start_items = start.split([len(users), len(projected)])
+        return propagate(operator, start_users, start_items, self.layers, rows=rows)
+
+
+def _weighted_sum(weights: Tensor, tables: Sequence[Tensor]) -> Tensor:
+    """Return the sum of tables ``[rows, dim]`` with one weight each."""
+    total = weights[0] * tables[0]
+    for weight, table in zip(weights[1:], tables[1:], strict=True):
+        total = torch.addcmul(total, weight, table)
+    return total

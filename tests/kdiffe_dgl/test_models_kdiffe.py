@@ -10,8 +10,9 @@ import torch
 
 from kdiffe_dgl.config import parse_config
 from kdiffe_dgl.diffusion.regenerate import pair_keys
+from kdiffe_dgl.models.contrast import draw_anchors
 from kdiffe_dgl.models.kdiffe import KDiffE
-from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
+from kdiffe_dgl.models.kdiffe_config import ContrastConfig, KDiffEConfig
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.training.losses import bpr_loss, info_nce
 
@@ -56,12 +57,22 @@ def test_losses_and_scores_are_composed_as_the_method_says(tiny_dataset: Any) ->
     with torch.no_grad():
         terms = model.losses(users, positives, negatives, None)  # no generator: no dropout
         user, item = model.representations()
-        main, other = model._main_view(model.knowledge, None), model._main_view(model.regenerated, None)
+        graphs, tables = model.graphs, (model.user_embedding, model.entity_embedding)
+        main, other = (
+            torch.cat(model._main_view(graphs, knowledge, *tables, None))
+            for knowledge in (graphs.knowledge, graphs.regenerated)
+        )
         projected = model.modality_views.project(None)
-        multimodal = model._multimodal_view(projected)
+        multimodal = torch.cat(
+            model.modality_views.multimodal(
+                projected, tables[0], tables[1][: model.n_items], graphs.operator, graphs.generated
+            )
+        )
         views = [
-            model.modality_views.contrastive(
-                name, projected[name], model.user_embedding, model.operator, model.generated[name]
+            torch.cat(
+                model.modality_views.contrastive(
+                    projected[name], model.user_embedding, graphs.operator, graphs.generated[name]
+                )
             )
             for name in projected
         ]
@@ -91,20 +102,42 @@ def test_losses_and_scores_are_composed_as_the_method_says(tiny_dataset: Any) ->
     torch.testing.assert_close(paired, contrast.modality_weight * both(views[0], views[1]))
 
 
-def test_batch_negatives_contrast_with_the_nodes_of_the_batch_alone(tiny_dataset: Any) -> None:
-    model, _ = make(tiny_dataset, contrast={"negatives": "batch", "temperature": 0.4})
-    users, items, _ = batch(tiny_dataset)
-    generator = torch.Generator().manual_seed(3)
-    view, other = (
-        torch.randn(tiny_dataset.n_users + tiny_dataset.n_items, 8, generator=generator) for _ in range(2)
-    )
-    found = model._contrast(view, other, users, items)
-    n, expected = tiny_dataset.n_users, 0.0
-    for first, second, nodes in ((view[:n], other[:n], users), (view[n:], other[n:], items)):
-        distinct = sorted(set(nodes.tolist()))
-        position = torch.tensor([distinct.index(node) for node in nodes.tolist()])
-        expected += float(info_nce(first[nodes], second[distinct], position, 0.4))
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("method", ["main", "modalities"])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_batch_negatives_contrast_with_the_nodes_of_the_batch_alone(
+    tiny_dataset: Any, layers: int, method: str
+) -> None:
+    contrast = {"negatives": "batch", "temperature": 0.4, "method": method}
+    model, _ = make(tiny_dataset, layers=layers, contrast=contrast)
+    users, items, negatives = batch(tiny_dataset)
+    graphs, tables = model.graphs, (model.user_embedding, model.entity_embedding)
+    with torch.no_grad():
+        terms = model.losses(users, items, negatives, None)
+        main, other = (
+            model._main_view(graphs, knowledge, *tables, None)
+            for knowledge in (graphs.knowledge, graphs.regenerated)
+        )
+        modal = [
+            model.modality_views.contrastive(
+                features, model.user_embedding, graphs.operator, graphs.generated[name]
+            )
+            for name, features in model.modality_views.project(None).items()
+        ]
+
+    def expected(view: Any, against: Any) -> float:
+        total = 0.0
+        for first, second, nodes in ((view[0], against[0], users), (view[1], against[1], items)):
+            distinct = sorted(set(nodes.tolist()))
+            position = torch.tensor([distinct.index(node) for node in nodes.tolist()])
+            total += float(info_nce(first[nodes], second[distinct], position, 0.4).detach())
+        return total
+
+    weights = model.config.contrast
+    found = float(terms["contrast/knowledge"]) / weights.knowledge_weight
+    assert found == pytest.approx(expected(main, other), rel=1e-4)
+    pairs = [(main, view) for view in modal] if method == "main" else [(modal[0], modal[1])]
+    found = float(terms["contrast/modality"]) / weights.modality_weight
+    assert found == pytest.approx(sum(expected(*pair) for pair in pairs), rel=1e-4)
 
 
 def test_item_bias_starts_at_log_popularity_and_adds_to_the_score(tiny_dataset: Any) -> None:
@@ -119,14 +152,15 @@ def test_item_bias_starts_at_log_popularity_and_adds_to_the_score(tiny_dataset: 
     assert float(torch.autograd.grad(terms["bpr"], biased.item_bias)[0].abs().sum()) > 0
 
 
-def test_anchors_are_distinct_nodes_of_the_batch(tiny_dataset: Any) -> None:
-    model, generator = make(tiny_dataset, contrast={"distinct": True, "anchors": 3})
-    nodes = torch.tensor([5, 5, 1, 9, 9, 9, 2])
-    drawn = [tuple(sorted(model._anchors(nodes, generator).tolist())) for _ in range(60)]
-    assert {len(set(anchors)) for anchors in drawn} == {3}
-    assert set().union(*drawn) == {1, 2, 5, 9}
-    assert len(set(drawn)) == 4  # every choice of 3 among 4 comes up
-    assert model._anchors(torch.tensor([4, 4, 4]), generator).tolist() == [4]
+def test_anchors_are_distinct_nodes_of_the_batch() -> None:
+    config, generator = ContrastConfig(distinct=True, anchors=3), torch.Generator().manual_seed(0)
+    nodes, alone = torch.tensor([5, 5, 1, 9, 9, 9, 2]), torch.tensor([4, 4, 4])
+    drawn = [draw_anchors(nodes, alone, config, generator) for _ in range(60)]
+    chosen = [tuple(sorted(anchors.users.tolist())) for anchors in drawn]
+    assert {len(set(anchors)) for anchors in chosen} == {3}
+    assert set().union(*chosen) == {1, 2, 5, 9}
+    assert len(set(chosen)) == 4  # every choice of 3 among 4 comes up
+    assert drawn[0].items.tolist() == [4]
 
 
 def test_regenerated_graph_holds_known_triples_with_inverses(tiny_dataset: Any) -> None:
@@ -135,7 +169,7 @@ def test_regenerated_graph_holds_known_triples_with_inverses(tiny_dataset: Any) 
     known = set(
         zip(model.edges.head.tolist(), model.edges.relation.tolist(), model.edges.tail.tolist(), strict=True)
     )
-    view = model.regenerated
+    view = model.graphs.regenerated
     head, relation, tail = view.head, view.relation, view.tail
     assert torch.equal(torch.stack(view.graph.edges()), torch.stack([tail, head]))
     kept = list(zip(head.tolist(), relation.tolist(), tail.tolist(), strict=True))
@@ -151,7 +185,7 @@ def test_regenerated_graph_holds_known_triples_with_inverses(tiny_dataset: Any) 
 def test_context_is_the_mean_of_the_users_of_an_item_and_of_the_items_of_an_entity(tiny_dataset: Any) -> None:
     model, _ = make(tiny_dataset)
     user = model.user_embedding.detach()
-    found = model._entity_context(user).numpy()
+    found = model.knowledge_diffusion.context(user).numpy()
     train = tiny_dataset.matrix("train").toarray()
     expected = np.zeros_like(found)
     for item in range(tiny_dataset.n_items):
@@ -192,7 +226,7 @@ def test_one_seed_gives_one_model(tiny_dataset: Any) -> None:
     first, second, other = (make(tiny_dataset, seed)[0] for seed in (0, 0, 1))
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
-    assert torch.equal(first.regenerated.head, second.regenerated.head)
+    assert torch.equal(first.graphs.regenerated.head, second.graphs.regenerated.head)
     assert not torch.equal(first.user_embedding, other.user_embedding)
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
 from kdiffe_dgl.backend import dgl
+from kdiffe_dgl.graph.bipartite import BipartiteOperator, propagate
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
 from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.base import dropout
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention, attention_weights
-from kdiffe_dgl.models.modality import FeatureProjection, ModalityViews, propagate
+from kdiffe_dgl.models.modality import FeatureProjection, ModalityViews
 from kdiffe_dgl.training.losses import bpr_loss, info_nce, softmax_loss, squared_norm
 
 DIM, USERS, ITEMS, RELATIONS, ENTITIES = 6, 5, 7, 3, 12
@@ -172,17 +173,10 @@ def test_modality_views_equal_the_equations(n_modalities: int, layers: int, gate
     main = dense_normalised(random_graph(0))
     generated = {name: dense_normalised(random_graph(m + 1)) for m, name in enumerate(names)}
 
-    def operator(matrix: np.ndarray) -> Propagation:
-        return Propagation.from_scipy(sp.csr_matrix(matrix))
-
+    operator = BipartiteOperator.from_scipy(sp.csr_matrix(main), USERS)
+    graphs = {name: Propagation.from_scipy(sp.csr_matrix(matrix)) for name, matrix in generated.items()}
     projected = views.project(None)
-    found = views.multimodal(
-        projected,
-        torch.tensor(users),
-        torch.tensor(items),
-        operator(main),
-        {name: operator(matrix) for name, matrix in generated.items()},
-    )
+    found = torch.cat(views.multimodal(projected, torch.tensor(users), torch.tensor(items), operator, graphs))
     shares, fused = softmax(views.fusion.detach().numpy()), np.zeros((USERS + ITEMS, DIM))
     for share, name in zip(shares, names, strict=True):
         features = projected[name].detach().numpy()
@@ -195,9 +189,7 @@ def test_modality_views_equal_the_equations(n_modalities: int, layers: int, gate
     np.testing.assert_allclose(found.detach().numpy(), total, rtol=1e-6)
 
     name = names[-1]
-    contrastive = views.contrastive(
-        name, projected[name], torch.tensor(users), operator(main), operator(generated[name])
-    )
+    contrastive = torch.cat(views.contrastive(projected[name], torch.tensor(users), operator, graphs[name]))
     start = generated[name] @ np.concatenate([users, projected[name].detach().numpy()])
     expected = sum(np.linalg.matrix_power(main, k) @ start for k in range(layers + 1))
     np.testing.assert_allclose(contrastive.detach().numpy(), expected, rtol=1e-6)
@@ -209,10 +201,30 @@ def test_propagation_sums_the_layers_of_the_attention_aware_matrix() -> None:
     similarity.data = np.random.default_rng(1).random(similarity.nnz)
     matrix = normalised_adjacency(interactions, similarity, 0.7).toarray()
     nodes = np.random.default_rng(2).normal(size=(USERS + ITEMS, DIM))
-    found = propagate(
-        Propagation.from_scipy(sp.csr_matrix(matrix.astype(np.float64))), torch.tensor(nodes), 2
-    )
-    np.testing.assert_allclose(found.numpy(), nodes + matrix @ nodes + matrix @ (matrix @ nodes), rtol=1e-5)
+    operator = BipartiteOperator.from_scipy(sp.csr_matrix(matrix.astype(np.float64)), USERS)
+    users, items = torch.tensor(nodes[:USERS]), torch.tensor(nodes[USERS:])
+    expected = nodes + matrix @ nodes + matrix @ (matrix @ nodes)
+    for from_users in (None, operator.to_items(users)):
+        found = torch.cat(propagate(operator, users, items, 2, from_users))
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    rows = torch.tensor([3, 0, 3]), torch.tensor([6, 2])
+    some = torch.cat(propagate(operator, users, items, 2, None, rows))
+    np.testing.assert_allclose(some.numpy(), expected[[3, 0, 3, USERS + 6, USERS + 2]], rtol=1e-5)
+
+
+def test_an_operator_that_joins_users_with_users_is_refused() -> None:
+    with pytest.raises(ValueError, match="bipartite"):
+        BipartiteOperator.from_scipy(sp.csr_matrix(np.ones((4, 4))), 2)
+
+
+def test_rows_of_a_product_and_their_gradients_equal_the_dense_ones() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.random((5, 4)) * (rng.random((5, 4)) < 0.5)
+    matrix[2] = 0
+    operator, rows = Propagation.from_scipy(sp.csr_matrix(matrix)), torch.tensor([4, 2, 0, 4])
+    x = torch.tensor(rng.normal(size=(4, 3)), requires_grad=True)
+    np.testing.assert_allclose(operator.at(rows, x).detach().numpy(), (matrix @ x.detach().numpy())[rows])
+    assert torch.autograd.gradcheck(lambda table: operator.at(rows, table), (x,))
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.1, 0.5, 2.0]))
