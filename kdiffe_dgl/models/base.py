@@ -25,11 +25,18 @@ def xavier_uniform(rows: int, columns: int, generator: torch.Generator) -> nn.Pa
 
 
 def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Zero entries with probability ``rate`` and scale up the others; None for the generator: leave all."""
+    """Zero entries with probability ``rate`` and scale up the others; None for the generator: leave all.
+
+    The probability is rounded to a multiple of 2^-16: four entries then share one 64-bit random number,
+    which makes the mask several times cheaper to draw, and it is a good part of a step's time.
+    """
     if generator is None or rate == 0:
         return x
-    kept = torch.empty_like(x).bernoulli_(1 - rate, generator=generator)
-    return x * kept.mul_(1 / (1 - rate))
+    dropped = min(round(rate * 2**16), 2**16 - 1)
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    lanes = bits.random_(-(2**63), None, generator=generator).view(torch.int16)[: x.numel()]
+    kept = (lanes >= dropped - 2**15).view(x.shape)
+    return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
 
 
 class RecommenderModel(nn.Module, ABC):

@@ -166,7 +166,7 @@ class Trainer:
             dataset, config.model, torch.Generator().manual_seed(initial), self.device
         )
         self.optimiser = torch.optim.Adam(
-            self.model.recommender_parameters(), lr=config.training.learning_rate
+            self.model.recommender_parameters(), lr=config.training.learning_rate, fused=True
         )
         self._state = _State()
         self._last_checkpoint = time.monotonic()
