@@ -9,15 +9,12 @@ seeds. The epoch is chosen on validation and the test split is read once for eac
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
+from common import Figures, print_table, tell, write_results
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
@@ -26,7 +23,6 @@ from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import preset, resolve
 from kdiffe_dgl.training.run import train_run
 
-RESULTS = Path(__file__).parent / "results"
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -34,7 +30,7 @@ def test_of(dataset: RecDataset, folder: Path, options: argparse.Namespace, seed
     """Train a run unless it is there, and return its test figures with those of each user."""
     config = resolve(preset(options.preset), options.set)
     if not (folder / "metrics.json").is_file():
-        Console(stderr=True).print(f"training {folder}")
+        tell(f"training {folder}")
         train_run(dataset, folder, config, seed=seed, device="cpu", overwrite=True)
     run = RunFolder(folder)
     run.check_dataset(dataset)
@@ -65,28 +61,29 @@ def compare_arms(arms: dict[str, list[Evaluation]]) -> dict[str, list[PairedComp
 
 def show(arms: dict[str, list[Evaluation]], comparisons: dict[str, list[PairedComparison]]) -> None:
     """Print the figures of each arm and the differences."""
-    table = Table("arm", *METRICS, title="Test figures, mean ± standard deviation over seeds")
+    rows = []
     for name, evaluations in arms.items():
         summary = over_seeds([each.metrics for each in evaluations])
-        table.add_row(name, *(str(summary[metric]) for metric in METRICS))
-    first = next(iter(arms))
-    paired = Table("against", "metric", "difference", "95 % interval", "p (t)", "p (Wilcoxon)")
-    paired.title = f"{first} minus the other, user by user, averaged over seeds"
-    for other, found in comparisons.items():
-        for each in found:
-            low, high = each.interval
-            paired.add_row(
-                other, each.metric, f"{each.difference:+.4f}", f"{low:+.4f} to {high:+.4f}",
-                f"{each.p_t:.2g}", f"{each.p_wilcoxon:.2g}",
-            )  # fmt: skip
-    console = Console()
-    console.print(table)
-    console.print(paired)
+        rows.append([name, *(str(summary[metric]) for metric in METRICS)])
+    print_table("Test figures, mean ± standard deviation over seeds", ["arm", *METRICS], rows)
+    paired = [
+        [
+            other, each.metric, f"{each.difference:+.4f}",
+            f"{each.interval[0]:+.4f} to {each.interval[1]:+.4f}",
+            f"{each.p_t:.2g}", f"{each.p_wilcoxon:.2g}",
+        ]
+        for other, found in comparisons.items() for each in found
+    ]  # fmt: skip
+    print_table(
+        f"{next(iter(arms))} minus the other, user by user, averaged over seeds",
+        ["against", "metric", "difference", "95 % interval", "p (t)", "p (Wilcoxon)"],
+        paired,
+    )
 
 
 def main() -> None:
     """Train what is missing, compare, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--arm", action="append", required=True, metavar="NAME=DATASET", help="Repeatable.")
     parser.add_argument("--preset", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -102,16 +99,13 @@ def main() -> None:
         ]
     comparisons = compare_arms(arms)
     show(arms, comparisons)
-    facts: dict[str, Any] = {
+    facts: Figures = {
         "preset": options.preset,
         "set": options.set,
         "arms": {name: [each.metrics for each in found] for name, found in arms.items()},
         "comparisons": {other: [vars(each) for each in found] for other, found in comparisons.items()},
     }
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"arms-{options.preset}.json"
-    file.write_text(json.dumps(facts, indent=2, default=float) + "\n", encoding="utf-8")
-    Console().print(f"figures in {file}")
+    write_results(f"arms-{options.preset}", facts, None, None)
 
 
 if __name__ == "__main__":
