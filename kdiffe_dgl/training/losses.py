@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["bpr_loss", "info_nce", "softmax_loss", "squared_norm"]
+__all__ = ["BLOCK_ENTRIES", "bpr_loss", "info_nce", "sample_candidates", "softmax_loss", "squared_norm"]
+
+BLOCK_ENTRIES = 1 << 22
+"""Most scores of anchors and candidates held at once; a product of so many is kept for the gradient."""
 
 
 def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
@@ -28,19 +32,33 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
     return functional.softplus(negative - positive).mean()
 
 
-def softmax_loss(users: Tensor, items: Tensor, positive: Tensor) -> Tensor:
-    r"""Cross entropy of the observed item among all items.
+def softmax_loss(
+    users: Tensor,
+    items: Tensor,
+    positive: Tensor,
+    log_weight: Tensor | None = None,
+    block: int = BLOCK_ENTRIES,
+) -> Tensor:
+    r"""Cross entropy of the observed item among all items, or among a weighted sample of them.
 
-    .. math:: -\frac1B \sum_b \ln \frac{\exp(z_{u_b} \cdot z_{i_b})}{\sum_j \exp(z_{u_b} \cdot z_j)}
+    .. math:: -\frac1B \sum_b \ln
+        \frac{\exp(z_{u_b} \cdot z_{i_b})}{\sum_j \exp(z_{u_b} \cdot z_j + w_j)}
 
     Parameters
     ----------
     users
         Users of the batch, ``[batch, dim]``.
     items
-        All items, ``[items, dim]``.
+        All items, or a sample of them, ``[items, dim]``.
     positive
-        Observed item of each user, int64 ``[batch]``.
+        Row in ``items`` of the observed item of each user, int64 ``[batch]``.
+    log_weight
+        w, ``[items]``: minus the logarithm of the expected number of times that the item is in the
+        sample; null: 0. The sum then has the expectation of the sum over all items (Bengio and
+        Senécal, *Adaptive Importance Sampling*, IEEE Trans. Neural Networks 2008). See
+        :func:`sample_candidates`.
+    block
+        Most scores held at once.
 
     Returns
     -------
@@ -48,14 +66,22 @@ def softmax_loss(users: Tensor, items: Tensor, positive: Tensor) -> Tensor:
         Scalar. It bounds ranking metrics more tightly than pairwise losses do (Bruch et al., *An
         Analysis of the Softmax Cost Function for Learning to Rank*, ICTIR 2019).
     """
-    partition: Tensor = _LogPartition.apply(users, items)
+    partition: Tensor = _LogPartition.apply(users, items, log_weight, block)
     return (partition - (users * items[positive]).sum(dim=1)).mean()
 
 
-def info_nce(anchors: Tensor, candidates: Tensor, positive: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    anchors: Tensor,
+    candidates: Tensor,
+    positive: Tensor,
+    temperature: float,
+    log_weight: Tensor | None = None,
+    block: int = BLOCK_ENTRIES,
+) -> Tensor:
     r"""Contrast anchors with their own counterpart among all candidates.
 
-    .. math:: -\frac1B \sum_b \ln \frac{\exp(\cos(a_b, c_{p_b})/\tau)}{\sum_v \exp(\cos(a_b, c_v)/\tau)}
+    .. math:: -\frac1B \sum_b \ln
+        \frac{\exp(\cos(a_b, c_{p_b})/\tau)}{\sum_v \exp(\cos(a_b, c_v)/\tau + w_v)}
 
     Parameters
     ----------
@@ -67,6 +93,10 @@ def info_nce(anchors: Tensor, candidates: Tensor, positive: Tensor, temperature:
         Row of each anchor's counterpart in ``candidates``, int64 ``[batch]``.
     temperature
         τ > 0.
+    log_weight
+        w, ``[nodes]``, where the candidates are a sample: see :func:`softmax_loss`.
+    block
+        Most scores held at once.
 
     Returns
     -------
@@ -75,31 +105,121 @@ def info_nce(anchors: Tensor, candidates: Tensor, positive: Tensor, temperature:
     """
     # The temperature divides the small matrix, not the large product.
     anchors, candidates = functional.normalize(anchors) / temperature, functional.normalize(candidates)
-    return softmax_loss(anchors, candidates, positive)
+    return softmax_loss(anchors, candidates, positive, log_weight, block)
+
+
+def sample_candidates(
+    count: int, required: Tensor, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw candidates whose weighted partition function estimates that of all nodes without bias.
+
+    Parameters
+    ----------
+    count
+        Number of nodes.
+    required
+        Nodes that are candidates for certain, the positives of a batch, int64 ``[batch]``.
+    size
+        Number of further nodes, at least 1, drawn uniformly and without replacement; all, where there
+        are no more.
+    generator
+        Source of randomness, on the device of ``required``.
+
+    Returns
+    -------
+    tuple of Tensor
+        The candidates, int64 ``[candidates]``, ascending; the position of each required node among
+        them, int64 ``[batch]``; and their ``log_weight``, float32 ``[candidates]``.
+
+    Raises
+    ------
+    ValueError
+        If ``size`` is less than 1: nothing would stand for the nodes that are not required.
+    """
+    if size < 1:
+        raise ValueError(f"a sample of {size} further candidates estimates nothing; expected at least 1")
+    device = required.device
+    certain = torch.zeros(count, dtype=torch.bool, device=device)
+    certain[required] = True
+    others = torch.nonzero(~certain).squeeze(1)
+    chosen = certain.clone()
+    chosen[others[torch.randperm(len(others), generator=generator, device=device)[:size]]] = True
+    candidates = torch.nonzero(chosen).squeeze(1)
+    drawn = min(size, len(others))
+    weight = math.log(len(others) / drawn) if drawn else 0.0
+    log_weight = torch.where(certain[candidates], 0.0, weight)
+    return candidates, torch.searchsorted(candidates, required), log_weight
 
 
 class _LogPartition(torch.autograd.Function):
-    r"""Row-wise :math:`\ln \sum_v \exp(a_b \cdot c_v)`.
+    r"""Row-wise :math:`\ln \sum_v \exp(a_b \cdot c_v + w_v)`.
 
-    The product ``[batch, nodes]`` is made once and turned into exponentials in place; both gradients
-    are products with it, the row sums divide the small factors. That is a third of the memory
-    traffic of the same expression left to autograd.
+    Where the product ``[batch, nodes]`` fits a block, it is made once and turned into exponentials in
+    place; both gradients are products with it, the row sums divide the small factors. That is a third
+    of the memory traffic of the same expression left to autograd. A larger product is never whole: the
+    sum runs over blocks of candidates with the greatest score so far taken out (Milakov and
+    Gimelshein, *Online normalizer calculation for softmax*, 2018), and the gradient makes each block
+    again.
     """
 
     @staticmethod
-    def forward(ctx: Any, anchors: Tensor, candidates: Tensor) -> Tensor:
-        exponential = anchors @ candidates.t()
-        greatest = exponential.amax(dim=1, keepdim=True)
-        exponential.sub_(greatest).exp_()
-        total = exponential.sum(dim=1, keepdim=True)
-        ctx.save_for_backward(anchors, candidates, exponential, total)
-        return (total.log() + greatest).squeeze(1)
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, log_weight: Tensor | None, block: int
+    ) -> Tensor:
+        ctx.step = max(1, block // max(1, len(anchors)))
+        if len(candidates) <= ctx.step:
+            exponential = _scores(anchors, candidates, log_weight)
+            greatest = exponential.amax(dim=1, keepdim=True)
+            exponential.sub_(greatest).exp_()
+            total = exponential.sum(dim=1, keepdim=True)
+            ctx.save_for_backward(anchors, candidates, log_weight, exponential, total)
+            return (total.log() + greatest).squeeze(1)
+        greatest = anchors.new_full((len(anchors), 1), -torch.inf)
+        total = anchors.new_zeros((len(anchors), 1))
+        for part, weight in _blocks(candidates, log_weight, ctx.step):
+            scores = _scores(anchors, part, weight)
+            before, greatest = greatest, torch.maximum(greatest, scores.amax(dim=1, keepdim=True))
+            total = total * (before - greatest).exp() + scores.sub_(greatest).exp_().sum(dim=1, keepdim=True)
+        partition = total.log() + greatest
+        ctx.save_for_backward(anchors, candidates, log_weight, None, partition)
+        return partition.squeeze(1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        anchors, candidates, exponential, total = ctx.saved_tensors
-        share = gradients[0].unsqueeze(1) / total
-        return (exponential @ candidates) * share, exponential.t() @ (anchors * share)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        anchors, candidates, log_weight, exponential, total = ctx.saved_tensors
+        outer = gradients[0].unsqueeze(1)
+        if exponential is not None:
+            share = outer / total
+            by_weight = None if log_weight is None else exponential.t() @ share.squeeze(1)
+            return (exponential @ candidates) * share, exponential.t() @ (anchors * share), by_weight, None
+        by_anchor = torch.zeros_like(anchors)
+        by_candidate = torch.empty_like(candidates)
+        by_weight = None if log_weight is None else torch.empty_like(log_weight)
+        scaled = anchors * outer
+        for number, (part, weight) in enumerate(_blocks(candidates, log_weight, ctx.step)):
+            probability = _scores(anchors, part, weight).sub_(total).exp_()
+            by_anchor.addmm_(probability, part)
+            where = slice(number * ctx.step, number * ctx.step + len(part))
+            torch.mm(probability.t(), scaled, out=by_candidate[where])
+            if by_weight is not None:
+                torch.mv(probability.t(), outer.squeeze(1), out=by_weight[where])
+        return by_anchor * outer, by_candidate, by_weight, None
+
+
+def _scores(anchors: Tensor, candidates: Tensor, log_weight: Tensor | None) -> Tensor:
+    """Return the weighted scores ``[batch, candidates]``."""
+    if log_weight is None:
+        return anchors @ candidates.t()
+    return torch.addmm(log_weight, anchors, candidates.t())
+
+
+def _blocks(
+    candidates: Tensor, log_weight: Tensor | None, step: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield so many candidates at a time, with their weights."""
+    for start in range(0, len(candidates), step):
+        weight = None if log_weight is None else log_weight[start : start + step]
+        yield candidates[start : start + step], weight
 
 
 def squared_norm(embeddings: Iterable[Tensor]) -> Tensor:
