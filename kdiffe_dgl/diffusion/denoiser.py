@@ -9,6 +9,7 @@ the condition. Only :math:`W x_t` and products with :math:`V` are ever needed: s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 __all__ = ["Conditioning", "FactorisedDenoiser", "time_embedding"]
 
 Conditioning = Literal["vector", "scalar", "none"]
+
+_CACHED_ENTRIES = 1 << 20
 
 
 def time_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -95,7 +98,7 @@ class FactorisedDenoiser(nn.Module):
         """Number of hidden units h."""
         return self.input.shape[1]
 
-    def shift(self, timesteps: Tensor, context: Tensor | None) -> Tensor:
+    def shift(self, timesteps: Tensor, context: Tensor | None, column_sum: Tensor | None = None) -> Tensor:
         """Return c_t: time, bias and condition in the hidden layer.
 
         Parameters
@@ -104,26 +107,55 @@ class FactorisedDenoiser(nn.Module):
             int64 ``[batch]``.
         context
             Condition of each row, ``[batch, context_dim]``; None leaves it out.
+        column_sum
+            Sum of the columns of W, ``[hidden]``, where it is known: see :meth:`context_shift`.
 
         Returns
         -------
         Tensor
             ``[batch, hidden]``.
         """
+        shift, condition = self.time_shift(timesteps), self.context_shift(context, column_sum)
+        return shift if condition is None else shift + condition
+
+    def time_shift(self, timesteps: Tensor) -> Tensor:
+        """Return the part of c_t that all rows share, ``[batch, hidden]`` for timesteps ``[batch]``."""
         time = time_embedding(timesteps, self.time_dim) @ self.time + self.time_bias
-        shift = time @ self.time_input + self.input_bias
+        return time @ self.time_input + self.input_bias
+
+    def context_shift(self, context: Tensor | None, column_sum: Tensor | None = None) -> Tensor | None:
+        """Return the part of c_t that the timesteps share, ``[batch, hidden]``; null without a condition.
+
+        Parameters
+        ----------
+        context
+            Condition of each row, ``[batch, context_dim]``; None leaves it out.
+        column_sum
+            Sum of the columns of W, ``[hidden]``, which ``"scalar"`` conditioning needs; computed, at
+            the cost of a pass over W, where it is not given.
+        """
         if context is None or self.conditioning == "none":
-            return shift
+            return None
         if self.context_input is not None:
-            return shift + context @ self.context_input
+            return context @ self.context_input
         # Adding a scalar to every component of x_t adds its multiple of the column sums of W.
-        return shift + context.mean(dim=1, keepdim=True) * self.input.sum(dim=0)
+        total = self.input.sum(dim=0) if column_sum is None else column_sum
+        return context.mean(dim=1, keepdim=True) * total
 
     def decode(self, activation: Tensor) -> Tensor:
         """Return whole rows x̂_0 ``[batch, width]`` of activations ``[batch, hidden]``; for blocks of rows."""
         return activation @ self.output.t() + self.output_bias
 
-    def decode_at(self, activation: Tensor, rows: Tensor, columns: Tensor, block: int = 1 << 18) -> Tensor:
+    def decode_blocks(self, activation: Tensor, entries: int = 1 << 22) -> Iterator[Tensor]:
+        """Yield x̂_0 of activations ``[batch, hidden]`` by blocks of columns of at most so many entries."""
+        step = max(1, entries // max(1, len(activation)))
+        for start in range(0, self.width, step):
+            bias = self.output_bias[start : start + step]
+            yield torch.addmm(bias, activation, self.output[start : start + step].t())
+
+    def decode_at(
+        self, activation: Tensor, rows: Tensor, columns: Tensor, block: int | None = None
+    ) -> Tensor:
         """Return single components of x̂_0.
 
         Parameters
@@ -133,13 +165,15 @@ class FactorisedDenoiser(nn.Module):
         rows, columns
             Which component of which row of ``activation``, int64 ``[pairs]`` each.
         block
-            Pairs computed at once, which bounds the memory.
+            Pairs computed at once, which bounds the memory; by default so many that their factors stay
+            in the cache of a processor.
 
         Returns
         -------
         Tensor
             ``[pairs]``.
         """
+        block = block or max(1, _CACHED_ENTRIES // self.hidden)
         parts = [
             torch.linalg.vecdot(activation[rows[i : i + block]], self.output[columns[i : i + block]])
             for i in range(0, len(rows), block)

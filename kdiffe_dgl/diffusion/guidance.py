@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["LinearGuidance"]
+__all__ = ["LinearGuidance", "guidance_penalty"]
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,21 @@ class LinearGuidance:
         Tensor
             ``[batch]``.
         """
-        proposed = activation @ (output.t() @ self.basis) + output_bias @ self.basis
-        return (proposed - self.target[rows]).square().mean(dim=1)
+        return guidance_penalty(
+            activation, output.t() @ self.basis, output_bias @ self.basis, self.target[rows]
+        )
+
+
+def guidance_penalty(activation: Tensor, guided: Tensor, guided_bias: Tensor, target: Tensor) -> Tensor:
+    r"""Return :math:`\|y (V^T G) + b^T G - g\|^2`, averaged over the components, ``[batch]``.
+
+    Parameters
+    ----------
+    activation
+        y, ``[batch, hidden]``.
+    guided, guided_bias
+        :math:`V^T G`, ``[hidden, dim]``, and :math:`b^T G`, ``[dim]``.
+    target
+        g of each row of the batch, ``[batch, dim]``.
+    """
+    return (activation @ guided + guided_bias - target).square().mean(dim=1)

@@ -9,20 +9,24 @@ With :math:`\hat x_0 = V y + b`, :math:`y = \tanh(W x_t + c_t)`:
 * the posterior mean :math:`x_{t-1} = k_1 \hat x_0 + k_2 x_t` is linear, so the state :math:`u_t = W x_t`
   evolves as :math:`u_{t-1} = k_1 (M y + W b) + k_2 u_t`, :math:`M = W V`.
 
-A step costs O(nnz·h + E·h²) in place of O(B·E·h), and O(E·h) memory in place of O(B·E).
+A step costs O(nnz·h + E·h²) in place of O(B·E·h), and O(E·h) memory in place of O(B·E). The E·h² lies in
+products that all rows of a step share: see :mod:`kdiffe_dgl.diffusion.products`.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kdiffe_dgl.diffusion.denoiser import FactorisedDenoiser
-from kdiffe_dgl.diffusion.guidance import LinearGuidance
+from kdiffe_dgl.diffusion.guidance import LinearGuidance, guidance_penalty
+from kdiffe_dgl.diffusion.products import LossProducts, ReverseProducts, draw_noise, noise_root
 from kdiffe_dgl.diffusion.rows import RowBatch, SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 
-__all__ = ["DiffusionProcess", "hidden_noise", "squared_error"]
+__all__ = ["DiffusionProcess", "RowSums", "hidden_noise", "squared_error"]
 
 
 def hidden_noise(weight: Tensor, rows: int, generator: torch.Generator) -> Tensor:
@@ -47,19 +51,7 @@ def hidden_noise(weight: Tensor, rows: int, generator: torch.Generator) -> Tenso
     The pathwise gradient through the Cholesky factor differs from the one through
     :math:`W \epsilon` draw by draw, but has the same mean: both reparametrise the same distribution.
     """
-    width, hidden = weight.shape
-    if width <= 2 * hidden:
-        # The covariance may be singular here, and the plain product is as cheap.
-        return (
-            torch.randn(rows, width, generator=generator, device=weight.device, dtype=weight.dtype) @ weight
-        )
-    covariance = (weight.t() @ weight).double()
-    jitter = 1e-7 * covariance.diagonal().mean().detach()
-    factor = torch.linalg.cholesky(
-        covariance + jitter * torch.eye(hidden, device=weight.device, dtype=torch.float64)
-    )
-    normal = torch.randn(rows, hidden, generator=generator, device=weight.device, dtype=weight.dtype)
-    return normal @ factor.t().to(weight.dtype)
+    return draw_noise(noise_root(weight), rows, generator)
 
 
 def squared_error(clean: RowBatch, activation: Tensor, output: Tensor, output_bias: Tensor) -> Tensor:
@@ -79,13 +71,51 @@ def squared_error(clean: RowBatch, activation: Tensor, output: Tensor, output_bi
     Tensor
         ``[batch]``.
     """
-    # One pass over the non-zeros gives both x_0 V and x_0 · b.
-    table = torch.cat([output, output_bias.unsqueeze(1)], dim=1)
-    observed = clean.sum_of(table)
-    overlap = (observed[:, :-1] * activation).sum(dim=1) + observed[:, -1]
-    gram = output.t() @ output
-    energy = ((activation @ gram) * activation).sum(dim=1) + 2 * activation @ (output_bias @ output)
-    return clean.counts - 2 * overlap + energy + output_bias.square().sum()
+    overlap = (clean.sum_of(output) * activation).sum(dim=1) + _sum_of_bias(clean, output_bias)
+    energy = _energy(activation, output.t() @ output, output_bias @ output, output_bias.square().sum())
+    return clean.counts - 2 * overlap + energy
+
+
+def _energy(activation: Tensor, gram: Tensor, bias_output: Tensor, bias_square: Tensor) -> Tensor:
+    r"""Return :math:`\|V y + b\|^2`, ``[batch]``."""
+    return ((activation @ gram + 2 * bias_output) * activation).sum(dim=1) + bias_square
+
+
+def _sum_of_bias(clean: RowBatch, bias: Tensor) -> Tensor:
+    r"""Return :math:`x_0 \cdot b`, ``[batch]``."""
+    return clean.sum_of(bias.unsqueeze(1)).squeeze(1)
+
+
+@dataclass(frozen=True)
+class RowSums:
+    r"""Sums over the non-zeros of some rows: all that the loss reads of :math:`x_0`.
+
+    Attributes
+    ----------
+    input
+        :math:`W x_0`, with input dropout, ``[batch, hidden]``.
+    output
+        :math:`x_0^T V`, ``[batch, hidden]``.
+    bias
+        :math:`x_0 \cdot b`, ``[batch]``.
+    counts
+        Non-zeros of each row, ``[batch]``.
+    """
+
+    input: Tensor
+    output: Tensor
+    bias: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, net: FactorisedDenoiser, clean: RowBatch, edge_weights: Tensor | None) -> RowSums:
+        """Sum the parameters of a denoiser over the non-zeros of some rows; differentiable."""
+        return cls(
+            clean.sum_of(net.input, edge_weights),
+            clean.sum_of(net.output),
+            _sum_of_bias(clean, net.output_bias),
+            clean.counts,
+        )
 
 
 class DiffusionProcess:
@@ -140,18 +170,60 @@ class DiffusionProcess:
             Weighted reconstruction error, mean over the row, and guidance penalty, ``[batch]`` each.
         """
         net, clean = self.denoiser, matrix.batch(rows)
-        signal, sigma = self.schedule.signal_and_noise(timesteps)
+        root = noise_root(net.input)
+        products = LossProducts.of(net, guidance, root)
         if noise is None:
-            noise = hidden_noise(net.input, len(rows), generator)
-        state = signal * clean.sum_of(net.input, self._edge_weights(clean, generator)) + sigma * noise
-        activation = torch.tanh(state + net.shift(timesteps, None if context is None else context[rows]))
-        error = squared_error(clean, activation, net.output, net.output_bias) / net.width
-        reconstruction = self.schedule.loss_weight(timesteps) * error
-        if guidance is None:
-            return reconstruction, torch.zeros_like(reconstruction)
-        return reconstruction, guidance.penalty(activation, net.output, net.output_bias, rows)
+            noise = draw_noise(root, len(rows), generator)
+        sums = RowSums.of(net, clean, self.edge_weights(clean, generator))
+        own = None if context is None else context[rows]
+        target = None if guidance is None else guidance.target[rows]
+        return self.loss_of(sums, products, timesteps, own, target, noise)
 
-    def _edge_weights(self, clean: RowBatch, generator: torch.Generator) -> Tensor | None:
+    def loss_of(
+        self,
+        sums: RowSums,
+        products: LossProducts,
+        timesteps: Tensor,
+        context: Tensor | None,
+        target: Tensor | None,
+        noise: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        r"""Compute the two parts of the loss from what it needs of rows and parameters.
+
+        Parameters
+        ----------
+        sums
+            Sums over the non-zeros of the rows.
+        products
+            Products of the parameters.
+        timesteps
+            t of each row, int64 ``[batch]``.
+        context
+            Condition of each row, ``[batch, context_dim]``.
+        target
+            Target g of the guidance for each row, ``[batch, dim]``; None leaves guidance out.
+        noise
+            :math:`W \epsilon`, ``[batch, hidden]``.
+
+        Returns
+        -------
+        tuple of Tensor
+            As of :meth:`loss`.
+        """
+        net = self.denoiser
+        signal, sigma = self.schedule.signal_and_noise(timesteps)
+        state = signal * sums.input + sigma * noise
+        activation = torch.tanh(state + net.shift(timesteps, context, products.column_sum))
+        overlap = (sums.output * activation).sum(dim=1) + sums.bias
+        energy = _energy(activation, products.gram, products.bias_output, products.bias_square)
+        error = (sums.counts - 2 * overlap + energy) / net.width
+        reconstruction = self.schedule.loss_weight(timesteps) * error
+        if target is None or products.guided is None or products.guided_bias is None:
+            return reconstruction, torch.zeros_like(reconstruction)
+        return reconstruction, guidance_penalty(activation, products.guided, products.guided_bias, target)
+
+    def edge_weights(self, clean: RowBatch, generator: torch.Generator) -> Tensor | None:
+        """Draw the weight of each observed edge in the input: 0 where it is hidden; null without dropout."""
         if self.dropout == 0:
             return None
         keep = 1 - self.dropout
@@ -166,6 +238,7 @@ class DiffusionProcess:
         context: Tensor | None,
         noise_steps: int,
         generator: torch.Generator,
+        products: ReverseProducts | None = None,
     ) -> Tensor:
         """Run the whole reverse process by posterior means, in hidden space.
 
@@ -179,6 +252,9 @@ class DiffusionProcess:
             Timesteps of noise on the rows at the start, from 0 (none, as published) to T.
         generator
             Source of that noise.
+        products
+            ``ReverseProducts.of(denoiser, noise_steps > 0)``, where they are known: with many blocks
+            of rows they are computed once.
 
         Returns
         -------
@@ -187,16 +263,20 @@ class DiffusionProcess:
             ``denoiser.decode_at`` single components of them.
         """
         net, schedule = self.denoiser, self.schedule
+        products = products or ReverseProducts.of(net, noise_steps > 0)
         state = matrix.batch(rows).sum_of(net.input)
-        own = None if context is None else context[rows]
+        condition = net.context_shift(None if context is None else context[rows], products.column_sum)
         if noise_steps > 0:
+            assert products.root is not None
             signal, sigma = schedule.signal_and_noise(torch.full_like(rows, noise_steps - 1))
-            state = signal * state + sigma * hidden_noise(net.input, len(rows), generator)
-        mixing = net.output.t() @ net.input  # (W V) transposed
-        offset = net.output_bias @ net.input  # W b
+            state = signal * state + sigma * draw_noise(products.root, len(rows), generator)
+        # All rows are at the same timestep, so its part of the shift is one row.
+        times = net.time_shift(torch.arange(schedule.steps, device=rows.device))
+        if condition is None:
+            condition = times.new_zeros(())
         for t in range(schedule.steps - 1, 0, -1):
-            activation = torch.tanh(state + net.shift(torch.full_like(rows, t), own))
+            activation = torch.tanh(state + (times[t] + condition))
             k1, k2 = float(schedule.posterior_x0[t]), float(schedule.posterior_xt[t])
-            state = k1 * (activation @ mixing + offset) + k2 * state
+            state = k1 * (activation @ products.mixing + products.offset) + k2 * state
         # At t = 0 the posterior mean is x̂_0 itself: k1 = 1, k2 = 0.
-        return torch.tanh(state + net.shift(torch.zeros_like(rows), own))
+        return torch.tanh(state + (times[0] + condition))

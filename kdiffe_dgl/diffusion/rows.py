@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -48,6 +50,24 @@ class RowBatch:
             self.columns, table, self.offsets, mode="sum", per_sample_weights=weights
         )
 
+    def part(self, start: int, stop: int) -> RowBatch:
+        """Return the rows from ``start`` to ``stop`` of the batch, without a copy of their columns."""
+        first = int(self.offsets[start])
+        last = int(self.offsets[stop]) if stop < len(self.offsets) else len(self.columns)
+        return RowBatch(self.columns[first:last], self.offsets[start:stop] - first, self.counts[start:stop])
+
+    def transposed(self, width: int) -> tuple[RowBatch, Tensor]:
+        """Return the columns as rows, ``[width]``, and the order in which they take the non-zeros.
+
+        ``batch.transposed(width)[0].sum_of(x)`` adds the rows of ``x``, ``[batch, dim]``, at their
+        columns: the gradient of :meth:`sum_of` as a gather, which runs in parallel and in fixed order.
+        """
+        device = self.columns.device
+        rows = torch.repeat_interleave(torch.arange(len(self.counts), device=device), self.counts)
+        order = torch.argsort(self.columns, stable=True)
+        counts = torch.bincount(self.columns, minlength=width)
+        return RowBatch(rows[order], torch.cumsum(counts, 0) - counts, counts), order
+
 
 @dataclass(frozen=True)
 class SparseRows:
@@ -81,9 +101,25 @@ class SparseRows:
         torch.cumsum(counts, 0, out=indptr[1:])
         return cls(indptr, key % width, width)
 
+    @classmethod
+    def from_scipy(cls, matrix: sp.csr_matrix) -> SparseRows:
+        """Take the stored entries of a SciPy matrix, whose indices must be sorted and distinct."""
+        indptr, indices = (torch.from_numpy(x.astype(np.int64)) for x in (matrix.indptr, matrix.indices))
+        return cls(indptr, indices, matrix.shape[1])
+
+    def to_scipy(self) -> sp.csr_matrix:
+        """Return the matrix for SciPy, on the CPU, with float64 ones."""
+        indptr, columns = self.indptr.cpu().numpy(), self.columns.cpu().numpy()
+        return sp.csr_matrix((np.ones(len(columns)), columns, indptr), shape=(self.n_rows, self.width))
+
     def to(self, device: torch.device | str) -> SparseRows:
         """Return the matrix on a device."""
         return SparseRows(self.indptr.to(device), self.columns.to(device), self.width)
+
+    def coordinates(self) -> tuple[Tensor, Tensor]:
+        """Return row and column of every non-zero, int64 ``[nnz]`` each, sorted by row, then column."""
+        every = torch.arange(self.n_rows, device=self.columns.device)
+        return torch.repeat_interleave(every, self.indptr.diff()), self.columns
 
     def occupied(self) -> Tensor:
         """Return the rows that have a non-zero, int64, ascending."""
@@ -101,8 +137,5 @@ class SparseRows:
     def dense(self) -> Tensor:
         """Return the matrix as float32 ``[rows, width]``; for small ones."""
         full = torch.zeros(self.n_rows, self.width, device=self.columns.device)
-        row = torch.repeat_interleave(
-            torch.arange(self.n_rows, device=self.columns.device), self.indptr.diff()
-        )
-        full[row, self.columns] = 1.0
+        full[self.coordinates()] = 1.0
         return full

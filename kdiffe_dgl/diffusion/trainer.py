@@ -10,8 +10,11 @@ from kdiffe_dgl.config import Component
 from kdiffe_dgl.diffusion.denoiser import Conditioning, FactorisedDenoiser
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.process import DiffusionProcess
+from kdiffe_dgl.diffusion.products import ReverseProducts
+from kdiffe_dgl.diffusion.regenerate import top_of_blocks, top_order
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
+from kdiffe_dgl.diffusion.step import accumulate
 
 __all__ = ["DiffusionConfig", "GraphDiffusion"]
 
@@ -42,7 +45,10 @@ class DiffusionConfig(Component):
     learning_rate: float = Field(1e-3, gt=0)
     """Step size of the denoiser's own optimiser."""
     batch_size: int = Field(2048, ge=1)
-    """Rows a step."""
+    """Rows a step, where ``max_steps`` allows."""
+    max_steps: int = Field(32, ge=1)
+    """Most steps a pass over the rows. A step costs a pass over all columns beside its rows, so that on
+    a large graph the batches grow, and the time of an epoch with the edges, not with their square."""
     epochs: int = Field(1, ge=1)
     """Passes over the rows for each epoch of the recommender."""
 
@@ -89,7 +95,7 @@ class GraphDiffusion(nn.Module):
             config.steps, config.noise_scale, config.noise_min, config.noise_max
         )
         self.process = DiffusionProcess(schedule, self.denoiser, config.dropout)
-        self.optimiser = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate)
+        self.optimiser = _adam(list(self.denoiser.parameters()), config.learning_rate)
 
     def train_epoch(
         self, context: Tensor | None, guidance: LinearGuidance | None, generator: torch.Generator
@@ -111,19 +117,36 @@ class GraphDiffusion(nn.Module):
             Mean loss of a row.
         """
         total, device = torch.zeros((), device=self.rows.device), self.rows.device
+        size = max(self.config.batch_size, -(-len(self.rows) // self.config.max_steps))
         for _ in range(self.config.epochs):
             order = self.rows[torch.randperm(len(self.rows), generator=generator, device=device)]
-            for rows in order.split(self.config.batch_size):
-                timesteps = torch.randint(self.config.steps, (len(rows),), generator=generator, device=device)
-                reconstruction, penalty = self.process.loss(
-                    self.matrix, rows, timesteps, context, guidance, generator
-                )
-                loss = (reconstruction + self.config.guidance * penalty).mean()
-                self.optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                self.optimiser.step()
-                total += loss.detach() * len(rows)
+            for rows in order.split(size):
+                total += self._step(rows, context, guidance, generator) * len(rows)
         return float(total) / max(1, len(self.rows) * self.config.epochs)
+
+    def _step(
+        self,
+        rows: Tensor,
+        context: Tensor | None,
+        guidance: LinearGuidance | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Take one step of the optimiser on some rows and return their mean loss."""
+        net, optimiser = self.denoiser, self.optimiser
+        timesteps = torch.randint(self.config.steps, (len(rows),), generator=generator, device=rows.device)
+        optimiser.zero_grad(set_to_none=True)
+        found = accumulate(
+            self.process, self.matrix, rows, timesteps, context, guidance, self.config.guidance, generator
+        )
+        # One wide matrix after the other: Adam leaves out what has no gradient, so that there is never
+        # more than one array of gradients of that size.
+        net.output.grad, net.output_bias.grad = found.of_output()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        net.input.grad = found.of_input()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        return found.loss
 
     @torch.no_grad()
     def score_edges(
@@ -154,11 +177,9 @@ class GraphDiffusion(nn.Module):
         """
         distinct, inverse = torch.unique_consecutive(rows, return_inverse=True)
         scores = torch.empty(len(rows), device=rows.device)
-        noise_steps = self.config.sampling_noise_steps
+        products = self._products()
         for start in range(0, len(distinct), block):
-            activation = self.process.reverse(
-                self.matrix, distinct[start : start + block], context, noise_steps, generator
-            )
+            activation = self._reverse(distinct[start : start + block], context, generator, products)
             first, last = torch.searchsorted(
                 inverse, torch.tensor([start, start + len(activation)], device=rows.device)
             ).tolist()
@@ -168,10 +189,56 @@ class GraphDiffusion(nn.Module):
         return scores
 
     @torch.no_grad()
+    def top_among(
+        self,
+        candidates: SparseRows,
+        k: int | Tensor,
+        context: Tensor | None,
+        generator: torch.Generator,
+        block: int = 8192,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the k best columns of every row among its candidates.
+
+        Parameters
+        ----------
+        candidates
+            Candidate edges, for instance the known ones and proposals: ``candidates.edges`` of
+            :func:`kdiffe_dgl.diffusion.candidates.unite`.
+        k
+            Columns to keep a row; or for each row how many, int64 ``[rows]``.
+        context
+            Condition of every row, ``[rows, context_dim]``.
+        generator
+            Source of sampling noise, where there is any.
+        block
+            Rows regenerated and scored at once.
+
+        Returns
+        -------
+        tuple of Tensor
+            Rows, ascending, and columns of the kept edges, int64 ``[kept]`` each. Within a row the best
+            comes first, of equal scores the lower column; a row with fewer candidates keeps them all.
+        """
+        kept: list[tuple[Tensor, Tensor]] = []
+        products = self._products()
+        for rows in candidates.occupied().split(block):
+            activation = self._reverse(rows, context, generator, products)
+            part = candidates.batch(rows)
+            local = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), part.counts)
+            scores = self.denoiser.decode_at(activation, local, part.columns)
+            best = top_order(local, part.columns, scores, k[rows] if isinstance(k, Tensor) else k)
+            kept.append((rows[local[best]], part.columns[best]))
+        if not kept:
+            return self.rows.new_zeros(0), self.rows.new_zeros(0)
+        return torch.cat([rows for rows, _ in kept]), torch.cat([columns for _, columns in kept])
+
+    @torch.no_grad()
     def top_columns(
         self, k: int, context: Tensor | None, generator: torch.Generator, block: int = 2048
     ) -> tuple[Tensor, Tensor]:
         """Return the k best columns of every occupied row among all columns.
+
+        The time is that of rows times columns; for wide rows see :meth:`top_among`.
 
         Parameters
         ----------
@@ -182,19 +249,38 @@ class GraphDiffusion(nn.Module):
         generator
             Source of sampling noise, where there is any.
         block
-            Rows decoded at once.
+            Rows regenerated at once; so many of their columns are decoded at once that memory is
+            bounded.
 
         Returns
         -------
         tuple of Tensor
-            Rows and columns of the kept edges, int64 ``[occupied * k]`` each.
+            Rows and columns of the kept edges, int64 ``[occupied * k]`` each; of every row the best
+            first, of equal scores the lower column.
         """
         k = min(k, self.matrix.width)
         kept = []
+        products = self._products()
         for rows in self.rows.split(block):
-            activation = self.process.reverse(
-                self.matrix, rows, context, self.config.sampling_noise_steps, generator
-            )
-            kept.append(self.denoiser.decode(activation).topk(k, dim=1).indices)
+            activation = self._reverse(rows, context, generator, products)
+            kept.append(top_of_blocks(self.denoiser.decode_blocks(activation), k))
         columns = torch.cat(kept) if kept else self.rows.new_zeros((0, k))
         return self.rows.repeat_interleave(k), columns.flatten()
+
+    def _products(self) -> ReverseProducts:
+        """Return what the reverse process needs of all columns, for as long as nothing is trained."""
+        return ReverseProducts.of(self.denoiser, self.config.sampling_noise_steps > 0)
+
+    def _reverse(
+        self, rows: Tensor, context: Tensor | None, generator: torch.Generator, products: ReverseProducts
+    ) -> Tensor:
+        steps = self.config.sampling_noise_steps
+        return self.process.reverse(self.matrix, rows, context, steps, generator, products)
+
+
+def _adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
+    """Return Adam that makes one pass over parameters and moments, without temporaries, where torch can."""
+    try:
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    except RuntimeError:  # torch before 2.4, and some devices
+        return torch.optim.Adam(parameters, lr=learning_rate)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
 from kdiffe_dgl.diffusion.denoiser import FactorisedDenoiser, time_embedding
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
@@ -110,16 +111,25 @@ def test_reverse_equals_dense_posterior_means(conditioning: str, steps: int) -> 
     torch.testing.assert_close(picked, x[[0, 2, 1], [4, 39, 0]], rtol=1e-4, atol=1e-5)
 
 
-def test_hidden_noise_has_the_covariance_of_projected_noise() -> None:
+@pytest.mark.parametrize("width", [40, 5, 3])
+def test_hidden_noise_has_mean_and_covariance_of_projected_noise(width: int) -> None:
+    """Through the Cholesky factor of a wide W; through W itself where it is narrow, also of low rank."""
     generator = torch.Generator().manual_seed(3)
-    weight = torch.randn(40, 4, generator=generator)
+    weight = torch.randn(width, 4, generator=generator)
     draws = hidden_noise(weight, 200_000, generator)
     expected = weight.t() @ weight
-    tolerance = 5 * float(expected.diagonal().max()) / math.sqrt(200_000)
+    error = float(expected.diagonal().max()) / math.sqrt(200_000)
     assert torch.allclose(
         draws.mean(dim=0), torch.zeros(4), atol=5 * math.sqrt(float(expected.max()) / 200_000)
     )
-    assert torch.allclose(draws.t() @ draws / len(draws), expected, atol=2 * tolerance)
+    assert torch.allclose(draws.t() @ draws / len(draws), expected, atol=10 * error)
+
+
+def test_noise_is_normal_along_any_direction() -> None:
+    generator = torch.Generator().manual_seed(7)
+    weight, direction = torch.randn(40, 4, generator=generator), torch.randn(4, generator=generator)
+    along = (hidden_noise(weight, 20_000, generator) @ direction).double().numpy()
+    assert kstest(along, "norm", args=(0.0, float((weight @ direction).norm()))).pvalue > 0.01
 
 
 def test_hidden_noise_gradient_agrees_with_projected_noise_on_average() -> None:
@@ -158,14 +168,32 @@ def test_squared_error_for_any_rows(seed: int, n_rows: int) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_dropout_hides_observed_edges_of_the_input_alone() -> None:
+def test_dropout_draws_the_weights_of_observed_edges() -> None:
     process, matrix = make_process("none"), make_rows(n_rows=1)
     process.dropout = 0.5
     generator = torch.Generator().manual_seed(6)
     rows = torch.zeros(4000, dtype=torch.int64)
-    weights = process._edge_weights(matrix.batch(rows), generator)
+    weights = process.edge_weights(matrix.batch(rows), generator)
     assert set(weights.tolist()) == {0.0, 2.0}
     assert float(weights.mean()) == pytest.approx(1.0, abs=0.03)
+
+
+def test_dropout_changes_the_input_alone() -> None:
+    """The dense network reads the row with hidden edges; its target is the whole row."""
+    process, matrix = make_process("none"), make_rows()
+    process.dropout = 0.4
+    rows, t = torch.arange(9), torch.tensor([0, 1, 2, 3, 4, 5, 0, 1, 2])
+    clean = matrix.batch(rows)
+    weights = process.edge_weights(clean, torch.Generator().manual_seed(8))
+    noise = torch.zeros(9, HIDDEN)
+    found, _ = process.loss(matrix, rows, t, None, None, torch.Generator().manual_seed(8), noise=noise)
+    hidden = torch.zeros(9, WIDTH)
+    hidden[torch.repeat_interleave(rows, clean.counts), clean.columns] = weights
+    assert 0 < int((hidden == 0).sum() - (matrix.dense() == 0).sum()) < len(weights)
+    alpha_bar = process.schedule.alpha_bar.float()[t].unsqueeze(1)
+    predicted = dense_forward(process, alpha_bar.sqrt() * hidden, t, torch.zeros(9, CONTEXT))
+    expected = process.schedule.loss_weight(t) * (matrix.dense() - predicted).square().mean(dim=1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("steps", "scale", "maximum"), [(1, 0.1, 0.02), (10, 0.1, 0.02), (50, 1.0, 0.5)])
@@ -214,6 +242,34 @@ def test_sparse_rows_hold_what_they_were_built_from(pairs: list[tuple[int, int]]
     table = torch.randn(11, 3, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(batch.sum_of(table), dense[wanted] @ table)
     assert matrix.occupied().tolist() == sorted({row for row, _ in pairs})
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 10)), max_size=40),
+    st.lists(st.integers(0, 6), min_size=2, max_size=10),
+)
+@settings(max_examples=25, deadline=None)
+def test_parts_and_transpose_of_a_batch(pairs: list[tuple[int, int]], wanted: list[int]) -> None:
+    rows = torch.tensor([row for row, _ in pairs], dtype=torch.int64)
+    columns = torch.tensor([column for _, column in pairs], dtype=torch.int64)
+    matrix = SparseRows.from_pairs(rows, columns, 7, 11)
+    batch, dense = matrix.batch(torch.tensor(wanted)), matrix.dense()[wanted]
+    table = torch.randn(11, 3, generator=torch.Generator().manual_seed(0))
+    for start in range(len(wanted)):
+        for stop in range(start + 1, len(wanted) + 2):
+            part = batch.part(start, min(stop, len(wanted)))
+            torch.testing.assert_close(part.sum_of(table), dense[start:stop] @ table)
+    weights = torch.rand(len(batch.columns), generator=torch.Generator().manual_seed(1))
+    values = torch.randn(len(wanted), 3, generator=torch.Generator().manual_seed(2))
+    transposed, order = batch.transposed(11)
+    torch.testing.assert_close(transposed.sum_of(values), dense.t() @ values)
+    weighted = torch.zeros_like(dense)
+    weighted[torch.repeat_interleave(torch.arange(len(wanted)), batch.counts), batch.columns] = weights
+    torch.testing.assert_close(transposed.sum_of(values, weights[order]), weighted.t() @ values)
+    assert torch.equal(torch.from_numpy(matrix.to_scipy().toarray()).float(), matrix.dense())
+    back = SparseRows.from_scipy(matrix.to_scipy())
+    assert torch.equal(back.indptr, matrix.indptr)
+    assert torch.equal(back.columns, matrix.columns)
 
 
 def test_time_embedding_is_the_sinusoidal_one() -> None:
