@@ -16,14 +16,14 @@ import polars as pl
 
 from kg_builders.engines import Engine, PolarsEngine
 from kg_builders.extraction.details import apply_details
-from kg_builders.extraction.facts import ENTITY_COLUMNS, Context, Facts, Relation, Triples, kind_of
+from kg_builders.extraction.facts import ENTITY_COLUMNS, Context, Facts, Relation, Triples
 from kg_builders.extraction.fields import check_type
 from kg_builders.extraction.numbering import number_entities
 from kg_builders.extraction.paths import apply_paths
 from kg_builders.extraction.references import apply_references
 from kg_builders.extraction.text import apply_text
 from kg_builders.extraction.values import apply_values
-from kg_builders.extraction_report import Dropped, ExtractionReport, RuleReport
+from kg_builders.extraction_report import Dropped, ExtractionReport
 from kg_builders.rules import (
     BaseRule,
     DetailsRule,
@@ -92,7 +92,8 @@ def extract_triples(records: ItemRecords, rules: Rules, engine: Engine | None = 
 
 def _apply(rule: BaseRule, context: Context) -> Facts:
     if rule.field not in context.records.schema:
-        return Facts((_absent(rule, context),))
+        absent = Dropped("no such field", 0, 0, (rule.field,))
+        return Facts((context.report(rule, dropped=(absent,)),))
     if isinstance(rule, PathRule):
         return apply_paths(rule, context)
     if isinstance(rule, ReferenceRule):
@@ -104,24 +105,6 @@ def _apply(rule: BaseRule, context: Context) -> Facts:
     if isinstance(rule, ValueRule):
         return apply_values(rule, context)
     raise TypeError(f"no extraction for {type(rule).__name__}")
-
-
-def _absent(rule: BaseRule, context: Context) -> RuleReport:
-    """Return the report of a rule whose optional field the records lack."""
-    return RuleReport(
-        relation=rule.relation,
-        kind=kind_of(rule),
-        field=rule.field,
-        file=context.file(rule),
-        records=context.n_items,
-        records_with_value=0,
-        values=0,
-        entities=0,
-        triples=0,
-        items=0,
-        dropped=(Dropped("no such field", 0, 0, (rule.field,)),),
-        merged=(),
-    )
 
 
 def _assemble(items: pl.DataFrame, facts: Sequence[Facts], context: Context) -> KnowledgeGraph:

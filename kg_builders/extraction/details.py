@@ -6,9 +6,9 @@ import narwhals as nw
 import polars as pl
 
 from kg_builders.clean import clean_text, spelling_key
-from kg_builders.extraction.facts import Context, Facts, Relation, kind_of
+from kg_builders.extraction.facts import Context, Facts, Relation
 from kg_builders.extraction.values import code_values, dropped_values, entity_facts, vocabulary_of
-from kg_builders.extraction_report import Dropped, RuleReport
+from kg_builders.extraction_report import Dropped
 from kg_builders.rules import DetailsRule
 
 __all__ = ["apply_details"]
@@ -31,19 +31,11 @@ def apply_details(rule: DetailsRule, context: Context) -> Facts:
         pairs.group_by("key").agg(nw.len().alias("values"), nw.col("n").sum().cast(nw.Int64()).alias("n"))
     )
     keys, dropped = _choose_keys(rule, counted)
-    overview = RuleReport(
-        relation=rule.relation,
-        kind=kind_of(rule),
-        field=rule.field,
-        file=context.file(rule),
-        records=context.n_items,
+    overview = context.report(
+        rule,
         records_with_value=context.count_items(details),
         values=len(counted),
-        entities=0,
-        triples=0,
-        items=0,
-        dropped=tuple(dropped),
-        merged=(),
+        dropped=dropped,
     )
     chosen = keys.select(pl.col("raw").alias("key"), "number")
     ours = engine.persist(

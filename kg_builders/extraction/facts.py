@@ -6,6 +6,7 @@ unique among all rules.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import narwhals as nw
 import polars as pl
 
 from kg_builders.engines import Engine
-from kg_builders.extraction_report import RuleReport
+from kg_builders.extraction_report import Dropped, Merged, RuleReport
 from kg_builders.rules import BaseRule
 from kg_builders.sources.records import ItemRecords
 
@@ -118,6 +119,34 @@ class Context:
     def place(self, rule: BaseRule) -> str:
         """Return how messages name a rule."""
         return f"{self.file(rule)}: rule {rule.relation!r}"
+
+    def report(
+        self,
+        rule: BaseRule,
+        *,
+        records_with_value: int = 0,
+        values: int = 0,
+        entities: int = 0,
+        triples: int = 0,
+        items: int = 0,
+        dropped: Sequence[Dropped] = (),
+        merged: Sequence[Merged] = (),
+    ) -> RuleReport:
+        """Return what a rule did, with where its values come from."""
+        return RuleReport(
+            relation=rule.relation,
+            kind=kind_of(rule),
+            field=rule.field,
+            file=self.file(rule),
+            records=self.n_items,
+            records_with_value=records_with_value,
+            values=values,
+            entities=entities,
+            triples=triples,
+            items=items,
+            dropped=tuple(dropped),
+            merged=tuple(merged),
+        )
 
     def count_items(self, frame: nw.LazyFrame[Any]) -> int:
         """Count the distinct items in column ``row``."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import narwhals as nw
 import polars as pl
 
-from kg_builders.extraction.facts import ENTITY_COLUMNS, Context, Facts, Relation, Triples, kind_of, oriented
+from kg_builders.extraction.facts import ENTITY_COLUMNS, Context, Facts, Relation, Triples, oriented
 from kg_builders.extraction.values import dropped_entities, dropped_values, judge, long_form
-from kg_builders.extraction_report import Dropped, RuleReport, merged_spellings
+from kg_builders.extraction_report import Dropped, merged_spellings
 from kg_builders.rules import PathRule
 from kg_builders.vocabulary import build_vocabulary
 
@@ -66,12 +66,8 @@ def apply_paths(rule: PathRule, context: Context) -> Facts:
         relations.append(BROADER)
     if not rule.broader:
         kept = kept.join(linked.select("code"), on="code", how="semi", maintain_order="left")
-    report = RuleReport(
-        relation=rule.relation,
-        kind=kind_of(rule),
-        field=rule.field,
-        file=context.file(rule),
-        records=context.n_items,
+    report = context.report(
+        rule,
         records_with_value=context.count_items(values),
         values=len(distinct),
         entities=len(kept),

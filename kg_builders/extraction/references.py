@@ -6,9 +6,9 @@ from typing import Any
 
 import narwhals as nw
 
-from kg_builders.extraction.facts import Context, Facts, Relation, kind_of, oriented
+from kg_builders.extraction.facts import Context, Facts, Relation, oriented
 from kg_builders.extraction.values import long_form
-from kg_builders.extraction_report import Dropped, RuleReport
+from kg_builders.extraction_report import Dropped
 from kg_builders.rules import ReferenceRule
 
 __all__ = ["apply_references"]
@@ -63,19 +63,14 @@ def apply_references(rule: ReferenceRule, context: Context) -> Facts:
         left = strangers.filter(nw.col("items") < rule.min_items)
         reason = f"not among the items, and named by fewer than {rule.min_items}"
     dropped.extend(_left_out(context, left, reason))
-    report = RuleReport(
-        relation=rule.relation,
-        kind=kind_of(rule),
-        field=rule.field,
-        file=context.file(rule),
-        records=context.n_items,
+    report = context.report(
+        rule,
         records_with_value=context.count_items(values),
         values=int(engine.collect(values.select(nw.col("raw").n_unique()))["raw"][0] or 0),
         entities=n_outside,
         triples=n_triples,
         items=context.count_items(nw.concat(ends)),
-        dropped=tuple(dropped),
-        merged=(),
+        dropped=dropped,
     )
     relation = Relation(rule.relation, rule.relation_label, rule.inverse_label, rule.symmetric)
     return Facts((report,), (relation,), tuple(triples), outside=outside)

@@ -13,9 +13,9 @@ import narwhals as nw
 import polars as pl
 
 from kg_builders.errors import InputError
-from kg_builders.extraction.facts import ENTITY_COLUMNS, Context, Facts, Relation, kind_of, oriented
+from kg_builders.extraction.facts import ENTITY_COLUMNS, Context, Facts, Relation, oriented
 from kg_builders.extraction.words import NOT_A_WORD, word_lists
-from kg_builders.extraction_report import Dropped, RuleReport, merged_spellings
+from kg_builders.extraction_report import Dropped, merged_spellings
 from kg_builders.rules import BaseRule, KeywordRule, ListRule, NamedRule, TolerantRule, ValueRule
 from kg_builders.vocabulary import BAD_FORM, build_vocabulary
 
@@ -106,12 +106,8 @@ def entity_facts(
     entities = kept.select(
         "code", pl.lit(rule.entity).alias("kind"), pl.col("key").alias("id"), "label", "items"
     ).cast(ENTITY_COLUMNS)  # type: ignore[arg-type]
-    report = RuleReport(
-        relation=relation.name,
-        kind=kind_of(rule),
-        field=rule.field,
-        file=context.file(rule),
-        records=context.n_items,
+    report = context.report(
+        rule,
         records_with_value=records_with_value,
         values=values,
         entities=len(kept),
