@@ -115,14 +115,16 @@ def build_graph(
         records = read_source(chosen, folder, _needed(rules), tell.read)
         known = records.labels(None if rules is None else rules.label)
         if items is None:
-            items = known
+            items = named = known
         else:
-            _catalogue(items)
-            records = records.select_items(items["id"].cast(pl.Utf8).to_list())
-            items = _with_labels(items, known)
+            told = _labelled(_catalogue(items), known)
+            records = records.select_items(told["id"].to_list())
+            # As the records name them; an item without a record is called by its id.
+            named = told.select("id", label=pl.coalesce("known", "id"))
+            items = told.select("id", pl.coalesce("label", "known"))
         if rules is not None:
             tell.phase("extracting")
-            extracted = extract_triples(records, rules, engine)
+            extracted = extract_triples(records, rules, engine, named)
             graphs.append(extracted.kg)
             extraction = extracted.report
     catalogue = _catalogue(items)
@@ -202,12 +204,9 @@ def _catalogue(items: pl.DataFrame | None) -> pl.DataFrame:
     return items.select(pl.col("id").cast(pl.Utf8), pl.col("label").cast(pl.Utf8))
 
 
-def _with_labels(items: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Name the items that have no label as the records do."""
-    named = _catalogue(items).join(
-        known.rename({"label": "known"}), on="id", how="left", maintain_order="left"
-    )
-    return named.select("id", pl.coalesce("label", "known").alias("label"))
+def _labelled(items: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Add a column ``known`` with the labels that the records have."""
+    return items.join(known.rename({"label": "known"}), on="id", how="left", maintain_order="left")
 
 
 def _relate(

@@ -48,7 +48,9 @@ class Extraction:
     report: ExtractionReport
 
 
-def extract_triples(records: ItemRecords, rules: Rules, engine: Engine | None = None) -> Extraction:
+def extract_triples(
+    records: ItemRecords, rules: Rules, engine: Engine | None = None, items: pl.DataFrame | None = None
+) -> Extraction:
     """Extract a knowledge graph from item records.
 
     Parameters
@@ -59,6 +61,8 @@ def extract_triples(records: ItemRecords, rules: Rules, engine: Engine | None = 
         Which field becomes which relation.
     engine
         What runs the expressions; Polars by default.
+    items
+        Columns ``id`` and ``label``, as ``records.labels(rules.label)`` gives them, where that has been done.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def extract_triples(records: ItemRecords, rules: Rules, engine: Engine | None = 
     """
     engine = engine or PolarsEngine()
     rules = read_vocabularies(rules)
-    items = records.labels(rules.label)
+    items = records.labels(rules.label) if items is None else items
     for rule in rules.rules:
         if not rule.optional:
             records.require(rule.field, f"rule {rule.relation!r}")
