@@ -30,7 +30,7 @@ from kg_builders.resolve import resolve_entities
 from kg_builders.review import Review, read_review
 from kg_builders.rules import Rules
 from kg_builders.schema import KnowledgeGraph
-from kg_builders.sources import ItemRecords
+from kg_builders.sources import BadRecords, ItemRecords
 
 __all__ = ["BuildProgress", "BuildReport", "SilentProgress", "build_graph"]
 
@@ -153,7 +153,7 @@ def build_graph(
     kg, steps = prune_graph(kg, chosen.prune, interactions)
     tell.phase("describing")
     report = BuildReport(
-        bad=None if records is None else records.bad,
+        bad=_bad_records(None if records is None else records.bad, *(linked.bad for linked in links)),
         extraction=extraction,
         links=tuple(linked.report for linked in links),
         label_links=tuple(linked.labels for linked in links if linked.labels is not None),
@@ -207,6 +207,14 @@ def _catalogue(items: pl.DataFrame | None) -> pl.DataFrame:
 def _labelled(items: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Add a column ``known`` with the labels that the records have."""
     return items.join(known.rename({"label": "known"}), on="id", how="left", maintain_order="left")
+
+
+def _bad_records(*told: BadRecords | None) -> BadRecords | None:
+    """Return what was left out of all files that were read: the first that tells, with the others in it."""
+    found = [bad for bad in told if bad is not None]
+    if not found:
+        return None
+    return replace(found[0], others=[*found[0].others, *found[1:]])
 
 
 def _relate(

@@ -29,7 +29,7 @@ class BuildReport:
     Parameters
     ----------
     bad
-        What was left out while reading.
+        What was left out while reading: of the item records, and of given graphs among its ``others``.
     extraction
         What each rule gave.
     links

@@ -6,7 +6,7 @@ as it is, so that a report never hides what it doesn't know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kg_builders.reporting.anything import anything
@@ -125,6 +125,7 @@ def _bad_records(told: list[Mapping[str, Any]]) -> Markup:
         ("share", "share"),
         ("allowed", "share"),
     ]
+    told = list(_with_others(told))
     rows = [
         [row["file"], row["records"], row["bad"], row["bad"] / max(row["records"], 1), row.get("max_bad")]
         for row in told
@@ -137,6 +138,13 @@ def _bad_records(told: list[Mapping[str, Any]]) -> Markup:
             if row.get(key):
                 parts.append(details(f"{what} in {row['file']}", anything(row[key])))
     return Markup("\n".join(parts))
+
+
+def _with_others(told: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Go through bad records file by file."""
+    for row in told:
+        yield row
+        yield from _with_others(row.get("others") or ())
 
 
 def _links(told: list[Mapping[str, Any]]) -> Markup:

@@ -77,6 +77,29 @@ def test_rdf_by_label_and_its_review(kg_build: Any, shop_graph: Path) -> None:
     assert {("a", "http://x/q9"), ("c", "http://x/q7")} <= tails(shop / "whole")
 
 
+def test_what_a_given_graph_left_out_is_told(kg_build: Any, shop: Path) -> None:
+    more = "".join(f"<http://x/q9> <http://x/minedIn> <http://x/m{number}> .\n" for number in range(200))
+    (shop / "given.nt").write_text(NT + "<http://x/q1> oops\n" + more)
+    (shop / "other.nt").write_text(NT)
+    (shop / "items.csv").write_text((shop / "items.csv").read_text() + "e,Egg\n")
+    (shop / "recipe.yaml").write_text(
+        (shop / "recipe.yaml").read_text()
+        + "max_bad: 0.5\nexternal: [{kind: rdf, triples: given.nt}, {kind: rdf, triples: other.nt}]\n"
+    )
+    result = kg_build("build", "recipe.yaml", "--out", "kg")
+    assert result.exit_code == 0, result.stderr
+    shown = " ".join(result.stdout.split())
+    assert "items.csv: 1 of 5 records left out: line 6" in shown
+    assert "given.nt: 1 of 212 records left out: line 12" in shown
+    told = json.loads((shop / "kg" / "build.json").read_text())["bad_records"]
+    assert (told["file"], told["bad"]) == ("items.csv", 1)
+    assert [(other["file"], other["records"], other["bad"]) for other in told["others"]] == [
+        ("given.nt", 212, 1), ("other.nt", 11, 0),
+    ]  # fmt: skip
+    page = (shop / "kg" / "report.html").read_text()
+    assert "The first records skipped in given.nt" in page
+
+
 def test_turtle_hops_and_budget(kg_build: Any, shop_graph: Path) -> None:
     shop = shop_graph.parent
     (shop / "given.ttl").write_text(TURTLE)
