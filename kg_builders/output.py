@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -23,7 +22,7 @@ from kg_builders.io import (
 )
 from kg_builders.prune import REMOVED_SCHEMA, PruneStep
 from kg_builders.recipe import Recipe
-from kg_builders.report import write_report
+from kg_builders.report import json_text, write_report
 from kg_builders.review import write_review
 from kg_builders.schema import KnowledgeGraph
 from kg_builders.sources.streams import file_name
@@ -56,8 +55,9 @@ def write_build(
 
     Besides the graph: ``build.json`` (what each part did), ``review.csv`` (merges, to be edited and fed
     back), ``link_review.csv`` (the same of links by label; ``link_review_2.csv`` for the second given graph
-    that is linked so), ``removed.parquet`` (what pruning took, by step), ``recipe.yaml``, ``report.html`` and
-    ``report.json``. Steps of pruning whose triples were not kept in memory are not in ``removed.parquet``.
+    that is linked so), ``removed.parquet`` (what pruning took, by step), ``recipe.yaml``, ``report.json``
+    (what the graph holds) and ``report.html`` (both as a page). Steps of pruning whose triples were not kept
+    in memory are not in ``removed.parquet``.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def write_build(
     path = Path(path)
     with staged_knowledge_graph(kg, path, overwrite) as folder:
         facts = report.to_dict()
-        told = json.dumps(facts, ensure_ascii=False, indent=2)
-        (folder / BUILD_FILE).write_text(told + "\n", encoding="utf-8")
+        parts = {name: told for name, told in facts.items() if name != "graph"}
+        (folder / BUILD_FILE).write_text(json_text(parts), encoding="utf-8")
         if report.review is not None:
             write_review(report.review, folder / REVIEW_FILE)
         for number, review in enumerate(report.link_reviews, start=1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kg_builders.reporting.describing import describe
-from kg_builders.reporting.page import write_report
+from kg_builders.reporting.page import json_text, write_report
 from kg_builders.reporting.terminal import render
 
-__all__ = ["describe", "render", "write_report"]
+__all__ = ["describe", "json_text", "render", "write_report"]

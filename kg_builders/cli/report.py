@@ -27,7 +27,7 @@ __all__ = ["report"]
     ),
 )
 @click.argument("graph", type=PATH)
-@click.option("--html", type=PATH, help="Page to write, with the same facts as JSON beside it.")
+@click.option("--html", type=PATH, help="Page to write, with what the graph holds as JSON beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @FORCE
 def report(*, graph: Path, html: Path | None, as_json: bool, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""A page about a graph in one file, and the same facts as JSON beside it."""
+"""A page about a graph in one file, and beside it what the graph holds as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kg_builders.reporting.plots import svg
 from kg_builders.reporting.sample import sample_subgraph
 from kg_builders.schema import KnowledgeGraph
 
-__all__ = ["write_report"]
+__all__ = ["json_text", "write_report"]
 
 NAME = "report.html"
 
@@ -40,10 +40,11 @@ def write_report(
     ----------
     path
         Folder, which gets ``report.html`` and ``report.json``; or the page itself, ending with ``.html``,
-        beside which a file of the same name ending with ``.json`` is put.
+        beside which a file of the same name ending with ``.json`` is put. The JSON holds ``title`` and
+        ``graph``, as :func:`~kg_builders.report.describe` returns it.
     build_report
-        ``BuildReport.to_dict()``. Parts that this module doesn't know are shown as they are. Its ``graph`` is
-        used if it describes a graph of the same size; otherwise the graph is described anew.
+        ``BuildReport.to_dict()``, for the page. Parts that this module doesn't know are shown as they are.
+        Its ``graph`` is used if it describes a graph of the same size; otherwise the graph is described anew.
     title
         Heading of the page.
 
@@ -61,13 +62,18 @@ def write_report(
     described = _description(kg, build.pop("graph", None))
     target = _target(Path(path))
     content = _content(kg, described, build, title)
-    facts = {"title": title, "graph": described, "build": build or None}
+    facts = {"title": title, "graph": described}
     with ExitStack() as files:
         plain = files.enter_context(staged_file(target.with_suffix(".json")))
         shown = files.enter_context(staged_file(target))
-        plain.write_text(json.dumps(_plain(facts), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        plain.write_text(json_text(facts), encoding="utf-8")
         shown.write_text(page(title, content), encoding="utf-8")
     return target
+
+
+def json_text(facts: Mapping[str, Any]) -> str:
+    """Return facts as JSON for a person: numbers that are none become null, other objects their text."""
+    return json.dumps(_plain(facts), ensure_ascii=False, indent=2) + "\n"
 
 
 def _description(kg: KnowledgeGraph, told: Any) -> dict[str, Any]:

@@ -215,6 +215,9 @@ def test_the_same_again_has_the_same_bytes(
     assert set(found[0]) == SIDE | {"review.csv"}
     told = json.loads(found[0]["build.json"])["bad_records"]
     assert (told["file"], told["bad"]) == ("items.csv", 1)
+    # Each fact is in one of the two files.
+    assert set(json.loads(found[0]["report.json"])) == {"title", "graph"}
+    assert "graph" not in json.loads(found[0]["build.json"])
     # By an absolute path of the recipe, the files are named the same.
     monkeypatch.chdir("/")
     assert kg_build("build", shop / "here" / "recipe.yaml", *options[2:], shop / "third").exit_code == 0
