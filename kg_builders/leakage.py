@@ -320,10 +320,7 @@ def _unknown_pairs(
     figure["unknown_pairs"] = unknown
     if unknown < MIN_CASES:
         return []
-    # Random pairs of the same items have the same popularity.
-    random = np.stack([pairs[:, 0], rng.permutation(pairs[:, 1])], axis=1)
-    chance, tried = count_explained(random[random[:, 0] != random[:, 1]], data.training, everything)
-    share, by_chance = explained / unknown, chance / max(tried, 1)
+    share, by_chance = explained / unknown, _share_by_chance(pairs, data.training, everything, rng)
     figure["explained_by_held_out"], figure["explained_by_chance"] = share, by_chance
     if share < EXPLAINED or share < TIMES_CHANCE * by_chance:
         return []
@@ -356,9 +353,7 @@ def _better(
     if held < TIMES_SET_ASIDE * trained or deviations < DEVIATIONS:
         return []
     # Where time divides, new items meet in the held-out part alone: so do random pairs of them.
-    random = np.stack([pairs[:, 0], rng.permutation(pairs[:, 1])], axis=1)
-    chance, tried = count_explained(random[random[:, 0] != random[:, 1]], base, base + held_out)
-    figure["held_out_share_by_chance"] = by_chance = chance / max(tried, 1)
+    figure["held_out_share_by_chance"] = by_chance = _share_by_chance(pairs, base, base + held_out, rng)
     if held / unknown < TIMES_CHANCE * by_chance:
         return []
     evidence = (
@@ -366,6 +361,18 @@ def _better(
         f"as many training interactions {trained / unknown:.1%}"
     )
     return [Leak(name, "better at held-out", evidence)]
+
+
+def _share_by_chance(
+    pairs: NDArray[np.int64],
+    known: sparse.csr_matrix,
+    everything: sparse.csr_matrix,
+    rng: np.random.Generator,
+) -> float:
+    """Return what share of random pairs of the same items, so equally popular ones, is explained."""
+    random = np.stack([pairs[:, 0], rng.permutation(pairs[:, 1])], axis=1)
+    explained, unknown = count_explained(random[random[:, 0] != random[:, 1]], known, everything)
+    return explained / max(unknown, 1)
 
 
 def _set_aside(
