@@ -12,16 +12,17 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from kg_builders.config import StrictModel
-from kg_builders.encoders.base import import_extra
+from kg_builders.encoders.base import Encoder, import_extra
 from kg_builders.errors import InputError
 
 __all__ = [
     "ModelSettings",
+    "PretrainedEncoder",
     "describe_model",
     "device_of",
     "load_model",
@@ -49,6 +50,31 @@ class ModelSettings(StrictModel):
     """Where the model runs, such as ``cpu`` or ``cuda``."""
     batch_size: int = Field(default=32, ge=1)
     """Inputs encoded at a time."""
+
+
+ModelSettingsT = TypeVar("ModelSettingsT", bound=ModelSettings)
+
+
+class PretrainedEncoder(Encoder[ModelSettingsT]):
+    """An encoder whose output is that of a pretrained model."""
+
+    model_batches: ClassVar[int] = 1
+    """How many of the model's batches are encoded at a time."""
+    model_settings: ClassVar[frozenset[str]] = frozenset({"model", "revision"})
+    """Settings that ``model_facts`` tells of."""
+
+    def __init__(self, settings: ModelSettingsT | None = None) -> None:
+        super().__init__(settings)
+        self.batch_size = self.model_batches * self.settings.batch_size
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the output; a local model with the hash of its files."""
+        settings = self.settings.model_dump(mode="json", exclude=set(self.model_settings))
+        return super().describe() | {"settings": settings, "model": self.model_facts()}
+
+    def model_facts(self) -> dict[str, Any]:
+        """Return which model it is."""
+        return describe_model(self.settings.model, self.settings.revision)
 
 
 def model_place(model: str) -> str:

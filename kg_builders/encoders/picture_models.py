@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from kg_builders.config import nearest
-from kg_builders.encoders.base import Encoded, Encoder, RawInput, UnreadableError, import_extra
+from kg_builders.encoders.base import Encoded, RawInput, UnreadableError, import_extra
 from kg_builders.encoders.models import (
     ModelSettings,
+    PretrainedEncoder,
     describe_model,
     device_of,
     load_model,
@@ -43,25 +44,13 @@ class PictureModelSettings(ModelSettings):
     """Pictures with more pixels are not read."""
 
 
-class PictureModel(Encoder[Any]):
+class PictureModel(PretrainedEncoder[Any]):
     """A pretrained model of pictures; a subclass says how it is loaded and asked."""
 
     modality = "image"
 
     _device: Any = None
     _width: int | None = None
-
-    def __init__(self, settings: Any = None) -> None:
-        super().__init__(settings)
-        self.batch_size = self.settings.batch_size
-
-    def describe(self) -> dict[str, Any]:
-        """Return what decides the output; a local model with the hash of its files."""
-        settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
-        return super().describe() | {
-            "settings": settings,
-            "model": describe_model(self.settings.model, self.settings.revision),
-        }
 
     @abstractmethod
     def load(self) -> None:
@@ -199,18 +188,18 @@ class TorchvisionEncoder(PictureModel):
     version = "1"
     libraries = ("torchvision", "torch", "pillow")
     Settings = TorchvisionSettings
+    model_settings = frozenset({"model", "revision", "weights"})
 
     _model: Any = None
     _transform: Any = None
 
-    def describe(self) -> dict[str, Any]:
-        """Return what decides the output; a file of weights with its hash."""
+    def model_facts(self) -> dict[str, Any]:
+        """Return which model it is; a file of weights with its hash."""
         weights = self.settings.weights
         model = {"name": self.settings.model, "weights": weights}
         if weights.endswith(".safetensors"):
             model |= {"weights": Path(weights).name, "hash": describe_model(_file(weights)).get("hash")}
-        settings = self.settings.model_dump(mode="json", exclude={"model", "revision", "weights"})
-        return super().describe() | {"settings": settings, "model": model}
+        return model
 
     def load(self) -> None:
         """Load model and preprocessing."""

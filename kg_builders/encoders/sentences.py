@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from kg_builders.encoders.base import Encoded, Encoder, RawInput, import_extra
+from kg_builders.encoders.base import Encoded, RawInput, import_extra
 from kg_builders.encoders.models import (
     ModelSettings,
-    describe_model,
+    PretrainedEncoder,
     device_of,
     load_model,
     model_place,
@@ -37,7 +37,7 @@ class SentenceSettings(ModelSettings):
     """Longer texts are cut; the model itself reads no more than its number of tokens."""
 
 
-class SentenceEncoder(Encoder[SentenceSettings]):
+class SentenceEncoder(PretrainedEncoder[SentenceSettings]):
     """Vectors of a pretrained sentence model."""
 
     name = "sentence-transformers"
@@ -45,18 +45,10 @@ class SentenceEncoder(Encoder[SentenceSettings]):
     modality = "text"
     libraries = ("sentence-transformers", "transformers", "torch")
     Settings = SentenceSettings
+    # The library sorts the texts that it gets by length, which saves padding where they are many.
+    model_batches = 16
 
     _model: Any = None
-
-    def __init__(self, settings: SentenceSettings | None = None) -> None:
-        super().__init__(settings)
-        self.batch_size = 16 * self.settings.batch_size
-
-    def describe(self) -> dict[str, Any]:
-        """Return what decides the output; a local model with the hash of its files."""
-        model = describe_model(self.settings.model, self.settings.revision)
-        settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
-        return super().describe() | {"settings": settings, "model": model}
 
     def prepare(self, inputs: Sequence[RawInput]) -> None:
         """Load the model; weights are read from safetensors only, and no code of the hub is run."""

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from kg_builders.encoders.base import Encoded, Encoder, RawInput, UnreadableError, import_extra
+from kg_builders.encoders.base import Encoded, RawInput, UnreadableError, import_extra
 from kg_builders.encoders.models import (
     ModelSettings,
-    describe_model,
+    PretrainedEncoder,
     device_of,
     load_model,
     load_transformer,
@@ -44,7 +44,7 @@ class TransformersSoundSettings(ModelSettings):
     """What comes later in a sound is not heard."""
 
 
-class TransformersSoundEncoder(Encoder[TransformersSoundSettings]):
+class TransformersSoundEncoder(PretrainedEncoder[TransformersSoundSettings]):
     """Audio vectors where the model has them, or else its output, averaged over time.
 
     Sounds go through the model one by one, so that their padding has no effect on others.
@@ -60,18 +60,6 @@ class TransformersSoundEncoder(Encoder[TransformersSoundSettings]):
     _extractor: Any = None
     _device: Any = None
     _width = 0
-
-    def __init__(self, settings: TransformersSoundSettings | None = None) -> None:
-        super().__init__(settings)
-        self.batch_size = self.settings.batch_size
-
-    def describe(self) -> dict[str, Any]:
-        """Return what decides the output; a local model with the hash of its files."""
-        settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
-        return super().describe() | {
-            "settings": settings,
-            "model": describe_model(self.settings.model, self.settings.revision),
-        }
 
     def prepare(self, inputs: Sequence[RawInput]) -> None:
         """Load the model, and learn its width from a second of noise."""
