@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +111,7 @@ def build(
         chosen, folder = _changed(load_recipe(recipe), _given(changes)), recipe.parent
     if interactions is not None and chosen.prune.keep_relations != "useful":
         raise InputError("--interactions choose relations with --useful; expected it beside them")
-    with PhaseProgress(quiet) as progress, ExitStack() as opened:
-        engine = open_engine(engine_name, master)
-        if isinstance(engine, AbstractContextManager):  # Polars has nothing to close.
-            opened.enter_context(engine)
+    with PhaseProgress(quiet) as progress, open_engine(engine_name, master) as engine:
         kg, report = build_graph(
             chosen,
             folder,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import narwhals as nw
 import polars as pl
 
+from kg_builders.engines.base import Engine
 from kg_builders.errors import InputError
 from kg_builders.sources.records import ItemRecords
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["DuckDBEngine"]
 
 
-class DuckDBEngine:
+class DuckDBEngine(Engine):
     """DuckDB in this process.
 
     Parameters
@@ -48,14 +46,6 @@ class DuckDBEngine:
         self._connection.execute("SET preserve_insertion_order = false")
         self._tables: list[str] = []
         self._count = 0
-
-    def __enter__(self) -> DuckDBEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection with all its tables."""

@@ -7,12 +7,13 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
+from kg_builders.engines.base import Engine
 from kg_builders.sources.records import ItemRecords
 
 __all__ = ["PolarsEngine"]
 
 
-class PolarsEngine:
+class PolarsEngine(Engine):
     """Polars in this process: staged records are read in batches, what several steps need is in memory."""
 
     def scan(self, records: ItemRecords) -> nw.LazyFrame[Any]:

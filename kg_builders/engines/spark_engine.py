@@ -8,16 +8,14 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import narwhals as nw
 import polars as pl
 
+from kg_builders.engines.base import Engine
 from kg_builders.errors import InputError
 from kg_builders.sources.records import ItemRecords
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["SparkEngine"]
 
@@ -25,7 +23,7 @@ SMALL = 20_000
 """Tables of at most so many rows go into Spark with the query, larger ones as files."""
 
 
-class SparkEngine:
+class SparkEngine(Engine):
     """Spark, in this machine or on a cluster.
 
     Staged records and large tables go in and out as Parquet files, which Spark reads and writes itself.
@@ -88,14 +86,6 @@ class SparkEngine:
         self._folder = Path(tempfile.mkdtemp(prefix="kg_builders_spark_", dir=folder))
         self._cached: list[Any] = []
         self._count = 0
-
-    def __enter__(self) -> SparkEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove the folder, and stop the session if it was started here."""
