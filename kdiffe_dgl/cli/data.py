@@ -25,7 +25,7 @@ from kdiffe_dgl.data.split import STRATEGIES, split_interactions
 from kdiffe_dgl.data.storage import INDEX, copy_sidecars, require_free
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.errors import InputError
-from kg_builders.cli.shell import NAMED_PATH, PATH, examples, render
+from kg_builders.cli.shell import NAMED_PATH, PATH, examples, given, render
 
 __all__ = ["data", "knowledge_notes"]
 
@@ -212,8 +212,8 @@ def import_command(
         metadata_id=metadata_id,
         triples=kg_triples,
         links=kg_links,
-        modalities=_given(neighbours=neighbours, clusters=clusters) if modality_kg else None,
-        prune=_given(min_degree=min_degree, k_core=k_core) or None,
+        modalities=given(neighbours=neighbours, clusters=clusters) if modality_kg else None,
+        prune=given(min_degree=min_degree, k_core=k_core) or None,
     )
     with _progress(f"importing {source}"):
         dataset = import_dataset(
@@ -353,11 +353,6 @@ def synth_command(
         made = planted(config)
         save_planted(made, out, overwrite)
     _report(made.dataset, out)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """Return the options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _progress(what: str) -> Any:

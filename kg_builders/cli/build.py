@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from kg_builders.build import build_graph
-from kg_builders.cli.options import interactions_option, read_pairs
+from kg_builders.cli.options import SOURCES, check_interactions, pruning_options, read_pairs
 from kg_builders.cli.progress import PhaseProgress
-from kg_builders.cli.shell import PATH, examples, render
+from kg_builders.cli.shell import PATH, examples, given, render
 from kg_builders.engines import ENGINES, open_engine
 from kg_builders.errors import InputError
 from kg_builders.output import require_free, write_build
@@ -19,8 +19,6 @@ from kg_builders.recipe import Recipe, load_recipe, parse_recipe
 from kg_builders.review import read_review
 
 __all__ = ["build"]
-
-SOURCES = ("amazon", "lastfm", "movielens", "recbole", "table")
 
 
 @click.command(
@@ -36,7 +34,7 @@ SOURCES = ("amazon", "lastfm", "movielens", "recbole", "table")
     ),
 )
 @click.argument("recipe", type=PATH, required=False)
-@click.option("--source", type=click.Choice(SOURCES), help="Layout of the metadata, without a recipe.")
+@click.option("--source", type=SOURCES, help="Layout of the metadata, without a recipe.")
 @click.option("--input", "source_path", help="Its file, folder or address.")
 @click.option("--mapping", help="YAML file that says what the fields of a table hold.")
 @click.option("--rules", help="Rules: a preset or a YAML file.")
@@ -46,11 +44,7 @@ SOURCES = ("amazon", "lastfm", "movielens", "recbole", "table")
 @click.option("--max-bad", type=float, help="Share of bad records to leave out.  [default: 0.01]")
 @click.option("--resolve", "kinds", multiple=True, help="Kind of entities to merge, or 'all'; repeatable.")
 @click.option("--review", type=PATH, help="Table of decided merges, as an earlier build wrote it.")
-@click.option("--k-core", type=int, help="Drop entities outside the k-core.")
-@click.option("--min-degree", type=int, help="Drop entities with fewer neighbours.")
-@click.option("--max-share", type=float, help="Drop entities joined to more than this share of the items.")
-@click.option("--useful", is_flag=True, help="Drop relations that tell no more of choices than chance.")
-@interactions_option
+@pruning_options
 @click.option("--dry-run", is_flag=True, help="Say what would be built and taken away, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace a knowledge graph that is already there.")
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
@@ -67,14 +61,11 @@ def build(
     max_bad: float | None,
     kinds: Sequence[str],
     review: Path | None,
-    k_core: int | None,
-    min_degree: int | None,
-    max_share: float | None,
-    useful: bool,
     interactions: Path | None,
     dry_run: bool,
     overwrite: bool,
     quiet: bool,
+    **pruning: Any,
 ) -> None:
     """Build a knowledge graph by RECIPE, or from --source, --input and --rules.
 
@@ -86,31 +77,24 @@ def build(
         raise InputError("no --out; expected a folder to make, or --dry-run")
     if out is not None and not dry_run:
         require_free(out, overwrite)
-    prune = {
-        "k_core": k_core,
-        "min_degree": min_degree,
-        "max_share": max_share,
-        "keep_relations": "useful" if useful else None,
-    }
-    changes: dict[str, Any] = {
+    changes = given(
         # A file is looked for here, like every other option's; a bare name is a preset.
-        "rules": str(Path(rules).absolute()) if rules is not None and Path(rules).is_file() else rules,
-        "max_bad": max_bad,
-        "resolve": {"kinds": "all" if "all" in kinds else list(kinds)} if kinds else None,
-        "prune": _given(prune) or None,
-    }
+        rules=str(Path(rules).absolute()) if rules is not None and Path(rules).is_file() else rules,
+        max_bad=max_bad,
+        resolve={"kinds": "all" if "all" in kinds else list(kinds)} if kinds else None,
+        prune=given(**pruning) or None,
+    )
     if recipe is None:
         if source is None or source_path is None or rules is None:
             raise InputError("expected a recipe, or --source, --input and --rules")
-        place = {"kind": source, "path": source_path, "mapping": mapping}
-        chosen = parse_recipe({"source": _given(place), **_given(changes)}, "options")
+        place = given(kind=source, path=source_path, mapping=mapping)
+        chosen = parse_recipe({"source": place, **changes}, "options")
         folder = Path()
     else:
         if source is not None or source_path is not None or mapping is not None:
             raise InputError(f"{recipe}: names the source; expected no --source, --input or --mapping")
-        chosen, folder = _changed(load_recipe(recipe), _given(changes)), recipe.parent
-    if interactions is not None and chosen.prune.keep_relations != "useful":
-        raise InputError("--interactions choose relations with --useful; expected it beside them")
+        chosen, folder = _changed(load_recipe(recipe), changes), recipe.parent
+    check_interactions(interactions, chosen.prune)
     with PhaseProgress(quiet) as progress, open_engine(engine_name, master) as engine:
         kg, report = build_graph(
             chosen,
@@ -126,10 +110,6 @@ def build(
     if not quiet:
         click.echo(render(report.render()), nl=False)
     click.echo("nothing is written: a dry run" if dry_run else f"written to {out}")
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:

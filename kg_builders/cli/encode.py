@@ -9,8 +9,7 @@ from typing import Any
 import click
 import polars as pl
 
-from kg_builders.cli.build import SOURCES
-from kg_builders.cli.options import parse_assignments, read_table_file
+from kg_builders.cli.options import SOURCES, parse_assignments, read_table_file
 from kg_builders.cli.progress import PhaseProgress
 from kg_builders.cli.shell import PATH, examples
 from kg_builders.encoders import create_encoder, encode_items, encoder_names
@@ -32,7 +31,7 @@ __all__ = ["encode"]
 )
 @click.option("--encoder", "kind", default="tfidf", show_default=True, help="One of --list.")
 @click.option("--list", "listing", is_flag=True, help="List the encoders.")
-@click.option("--source", type=click.Choice(SOURCES), help="Layout of the metadata.")
+@click.option("--source", type=SOURCES, help="Layout of the metadata.")
 @click.option("--input", "source_path", help="Its file, folder or address.")
 @click.option("--mapping", help="YAML file that says what the fields of a table hold.")
 @click.option("--field", "fields", multiple=True, help="Field of text; may be repeated.")

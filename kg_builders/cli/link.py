@@ -13,7 +13,7 @@ import polars as pl
 from kg_builders.agreement import link_agreement
 from kg_builders.build_report import BuildReport
 from kg_builders.cli.options import FORCE, OUT
-from kg_builders.cli.shell import PATH, examples, render
+from kg_builders.cli.shell import PATH, examples, given, render
 from kg_builders.config import parse_settings
 from kg_builders.errors import InputError
 from kg_builders.given import link_given
@@ -82,20 +82,21 @@ def link(
         raise InputError(
             "--links say who is who; expected no --labels, --type, --near or --review beside them"
         )
-    given = _settings(
+    around = given(hops=hops, max_triples=max_triples, max_per_entity=max_per_entity)
+    settings = _settings(
         triples,
-        {
-            "links": links,
-            "labels": labels,
-            "entity": entity,
-            "by_label": {"types": _types(types), "near": near} if types or near is not None else None,
-            "neighbourhood": {"hops": hops, "max_triples": max_triples, "max_per_entity": max_per_entity},
-        },
+        given(
+            links=None if links is None else str(links),
+            labels=None if labels is None else str(labels),
+            entity=entity,
+            by_label={"types": _types(types), "near": near} if types or near is not None else None,
+            neighbourhood=around or None,
+        ),
     )
     kg = read_knowledge_graph(graph)
     items = kg.entities.filter(pl.col("kind") == ITEM).select("id", "label")
     decided = None if review is None else read_review(review, external=True)
-    linked = link_given(given, Path(), items, reviewed=decided)
+    linked = link_given(settings, Path(), items, reviewed=decided)
     report = replace(linked.report, agreement=link_agreement(kg, linked.graph))
     joined = kg.union(linked.graph)
     told = BuildReport(
@@ -114,17 +115,12 @@ def link(
 def _settings(triples: Path, values: dict[str, Any]) -> RecbolePair | TriplesPair | RdfGraph:
     name = triples.name.lower().removesuffix(".gz").removesuffix(".zst")
     kind = "recbole" if name.endswith(".kg") else "rdf" if name.endswith((".nt", ".ttl")) else "triples"
-    around = {key: value for key, value in values.pop("neighbourhood").items() if value is not None}
-    given = {key: value for key, value in values.items() if value is not None}
-    if around:
-        given["neighbourhood"] = around
-    paths = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
-    return parse_settings(_KINDS[kind], {"kind": kind, "triples": str(triples), **paths}, f"{triples}")
+    return parse_settings(_KINDS[kind], {"kind": kind, "triples": str(triples), **values}, f"{triples}")
 
 
-def _types(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _types(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for setting in given:
+    for setting in settings:
         kind, equals, wanted = setting.partition("=")
         if not (kind and equals and wanted):
             raise InputError(f"--type {setting}: expected KIND=TYPE")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import polars as pl
@@ -14,11 +14,16 @@ from kg_builders.cli.shell import PATH
 from kg_builders.errors import InputError
 from kg_builders.formats.atomic import refuse_existing, staged_file
 
+if TYPE_CHECKING:
+    from kg_builders.pruning.settings import PruneSettings
+
 __all__ = [
     "FORCE",
     "OUT",
-    "interactions_option",
+    "SOURCES",
+    "check_interactions",
     "parse_assignments",
+    "pruning_options",
     "read_pairs",
     "read_table_file",
     "write_text",
@@ -26,12 +31,47 @@ __all__ = [
 
 OUT = click.option("--out", type=PATH, required=True, help="Folder or file to make.")
 FORCE = click.option("--overwrite", is_flag=True, help="Replace what is already there.")
-interactions_option = click.option(
-    "--interactions",
-    type=PATH,
-    help="Training interactions for choosing relations: CSV, TSV or Parquet with columns user and item; with "
-    "a column split, only its rows of train are used.",
+SOURCES = click.Choice(["amazon", "lastfm", "movielens", "recbole", "table"])
+"""Layouts of item metadata."""
+
+_PRUNING = (
+    click.option("--k-core", type=int, help="Drop entities outside the k-core."),
+    click.option("--min-degree", type=int, help="Drop entities with fewer neighbours."),
+    click.option(
+        "--max-share", type=float, help="Drop entities joined to more than this share of the items."
+    ),
+    click.option(
+        "--useful",
+        "keep_relations",
+        flag_value="useful",
+        help="Drop relations that tell no more of choices than chance.",
+    ),
+    click.option(
+        "--interactions",
+        type=PATH,
+        help="Training interactions for choosing relations: CSV, TSV or Parquet with columns user and item; "
+        "with a column split, only its rows of train are used.",
+    ),
 )
+
+
+def pruning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of pruning, named as ``PruneSettings`` does, and ``--interactions``."""
+    for option in reversed(_PRUNING):
+        command = option(command)
+    return command
+
+
+def check_interactions(interactions: Path | None, settings: PruneSettings) -> None:
+    """Refuse interactions that nothing would be chosen by.
+
+    Raises
+    ------
+    InputError
+        If there are some and useful relations aren't asked for.
+    """
+    if interactions is not None and settings.keep_relations != "useful":
+        raise InputError("--interactions choose relations with --useful; expected it beside them")
 
 
 def parse_assignments(settings: Sequence[str]) -> dict[str, Any]:

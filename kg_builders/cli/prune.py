@@ -10,8 +10,8 @@ import click
 import polars as pl
 
 from kg_builders.build_report import prune_summary
-from kg_builders.cli.options import FORCE, interactions_option, read_pairs
-from kg_builders.cli.shell import PATH, examples, render
+from kg_builders.cli.options import FORCE, check_interactions, pruning_options, read_pairs
+from kg_builders.cli.shell import PATH, examples, given, render
 from kg_builders.config import load_yaml, parse_settings
 from kg_builders.errors import InputError
 from kg_builders.io import REMOVED_FILE, read_knowledge_graph, staged_knowledge_graph
@@ -36,13 +36,9 @@ __all__ = ["prune"]
 @click.option("--settings", type=PATH, help="YAML file of steps; options take the place of what it says.")
 @click.option("--drop-relation", "drop_relations", multiple=True, help="Relation to drop; may be repeated.")
 @click.option("--min-relation-triples", type=int, help="Drop relations with fewer triples.")
-@click.option("--max-share", type=float, help="Drop entities joined to more than this share of the items.")
 @click.option("--max-degree", type=int, help="Drop entities with more neighbours.")
-@click.option("--min-degree", type=int, help="Drop entities with fewer neighbours.")
-@click.option("--k-core", type=int, help="Drop entities outside the k-core.")
 @click.option("--facts-per-item", type=int, help="Facts that an item keeps, the most informative ones.")
-@click.option("--useful", is_flag=True, help="Drop relations that tell no more of choices than chance.")
-@interactions_option
+@pruning_options
 @click.option("--dry-run", is_flag=True, help="Say what each step would take and why, and write nothing.")
 @click.option("--restore", "back", multiple=True, help="Step to undo, or 'all'; then nothing is pruned.")
 @FORCE
@@ -52,7 +48,6 @@ def prune(
     out: Path | None,
     settings: Path | None,
     back: Sequence[str],
-    useful: bool,
     interactions: Path | None,
     dry_run: bool,
     overwrite: bool,
@@ -63,7 +58,7 @@ def prune(
     What is taken is kept in removed.parquet of the new graph, after what a build or an earlier pruning took,
     so that --restore can put it back.
     """
-    changes = {name: value for name, value in steps.items() if value not in (None, ())}
+    changes = given(**steps)
     if (out is None) == (not dry_run):
         raise InputError("expected a folder to make (--out), or --dry-run, and not both")
     if out is not None:
@@ -71,19 +66,15 @@ def prune(
     if back:
         if out is None:
             raise InputError("--restore writes a graph; expected --out and no --dry-run")
-        if changes or useful or settings is not None or interactions is not None:
+        if changes or settings is not None or interactions is not None:
             raise InputError("--restore puts back and prunes nothing; expected no other setting beside it")
         _restore(graph, out, back, overwrite)
         return
     values = {} if settings is None else load_yaml(settings)
     if not isinstance(values, dict):
         raise InputError(f"{settings}: expected a mapping of settings")
-    values |= changes
-    if useful:
-        values["keep_relations"] = "useful"
-    chosen = parse_settings(PruneSettings, values, "options" if settings is None else str(settings))
-    if interactions is not None and chosen.keep_relations != "useful":
-        raise InputError("--interactions choose relations with --useful; expected it beside them")
+    chosen = parse_settings(PruneSettings, values | changes, "options" if settings is None else str(settings))
+    check_interactions(interactions, chosen)
     kg, earlier = read_knowledge_graph(graph), read_removed(graph)
     plan = plan_pruning(kg, chosen, None if interactions is None else read_pairs(interactions))
     click.echo(render(prune_summary(plan.steps)), nl=False)

@@ -18,7 +18,7 @@ from kg_builders.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["INTERRUPTED", "NAMED_PATH", "PATH", "LazyGroup", "examples", "render"]
+__all__ = ["INTERRUPTED", "NAMED_PATH", "PATH", "LazyGroup", "examples", "given", "render"]
 
 _HELP_WIDTH = 74
 _PIPED_WIDTH = 120
@@ -108,6 +108,11 @@ class _NamedPath(click.ParamType):
 
 NAMED_PATH = _NamedPath()
 """``image=a.npy`` -> ``("image", Path("a.npy"))``."""
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: neither null nor, where they can be repeated, empty."""
+    return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def render(renderable: RenderableType) -> str:
