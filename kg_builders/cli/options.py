@@ -13,6 +13,9 @@ import yaml
 from kg_builders.cli.shell import PATH
 from kg_builders.errors import InputError
 from kg_builders.formats.atomic import refuse_existing, staged_file
+from kg_builders.sources.bad import BadRecords
+from kg_builders.sources.delimited import LINE, read_delimited
+from kg_builders.sources.tabular import parquet_blocks
 
 if TYPE_CHECKING:
     from kg_builders.pruning.settings import PruneSettings
@@ -100,21 +103,16 @@ def read_table_file(path: Path) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If the file can't be read or is of another kind.
+        If the file can't be read, has no rows or is of another kind.
     """
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".parquet"):
         raise InputError(f"{path}: unknown kind of table {suffix!r}; expected .csv, .tsv or .parquet")
-    try:
-        if suffix == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(path, separator="," if suffix == ".csv" else "\t", infer_schema=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected a table") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(
-            f"{path}: can't be read as {suffix[1:]}; the file is broken or of another kind"
-        ) from error
+    if suffix == ".parquet":
+        frame = pl.concat(list(parquet_blocks(path, None, BadRecords(str(path), max_bad=0.0), None)))
+    else:
+        frame = read_delimited(path, "," if suffix == ".csv" else "\t", quote='"')
+    return frame.drop(LINE)
 
 
 def read_pairs(path: Path) -> pl.DataFrame:

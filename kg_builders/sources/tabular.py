@@ -231,7 +231,7 @@ def parquet_blocks(
         try:
             table = stack.enter_context(pq.ParquetFile(raw))
             if not table.metadata.num_rows:
-                raise InputError(f"{path}: has no rows; expected at least one item")
+                raise InputError(f"{path}: has no rows; expected at least one")
             names = table.schema_arrow.names
             wanted = names if columns is None else [name for name in names if name in columns]
             for batch in table.iter_batches(_BATCH, columns=wanted):
