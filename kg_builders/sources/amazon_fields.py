@@ -18,6 +18,7 @@ import polars as pl
 from kg_builders.sources.bad import BadRecords
 from kg_builders.sources.coerce import as_mapping, as_number, as_paths, as_text, as_texts, text_of
 from kg_builders.sources.columns import (
+    cut_long_column,
     cut_long_lists,
     details_column,
     each_in_list,
@@ -199,8 +200,8 @@ def details(field: str) -> Raw:
     """Read key-value details; ranks and dates that have fields of their own stay among them."""
 
     def column(values: list[Any], name: str, lines: Sequence[int], bad: BadRecords) -> pl.Series:
-        cut_long_lists(name, values, lines, bad)
-        return details_column(values)
+        # Counted as entries: lists and mappings within give several each.
+        return cut_long_column(name, details_column(values), lines, bad)
 
     return Raw(field, dict[str, Any], as_mapping, column)
 

@@ -6,7 +6,7 @@ A column of lists is laid out flat with offsets; so a million lists cost a few l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "MAX_VALUES",
     "PATHS",
     "TEXTS",
+    "cut_long_column",
     "cut_long_lists",
     "details_column",
     "each_in_list",
@@ -37,6 +38,8 @@ DETAILS = pl.List(pl.Struct({"key": pl.Utf8, "value": pl.Utf8}))
 
 MAX_VALUES = 10_000
 """Values of one field of one record that are kept; the rest is cut and told."""
+
+_CUT = f"holds more than {MAX_VALUES:,} values, the rest cut"
 
 _AROUND_KEYS = " \t\r\n:\u00a0\u200e\u200f"
 
@@ -127,20 +130,31 @@ def cut_long_lists(
     lines: Sequence[int],
     bad: BadRecords,
 ) -> None:
-    """Cut the lists or mappings that hold more than ``MAX_VALUES``, in place, and tell of it."""
+    """Cut the lists that hold more than ``MAX_VALUES``, in place, and tell of it."""
     if max(map(len, filter(None, values)), default=0) <= MAX_VALUES:
         return
     for index, value in enumerate(values):
         if value and len(value) > MAX_VALUES:
-            what = f"holds more than {MAX_VALUES:,} values, the rest cut"
-            bad.add_cut(name, what, lines[index], f"{len(value):,} values")
-            kept = islice(value.items() if isinstance(value, dict) else value, MAX_VALUES)
-            values[index] = dict(kept) if isinstance(value, dict) else list(kept)
+            bad.add_cut(name, _CUT, lines[index], f"{len(value):,} values")
+            values[index] = list(value[:MAX_VALUES])
+
+
+def cut_long_column(
+    name: str, lists: pl.Series, lines: Sequence[int] | pl.Series, bad: BadRecords
+) -> pl.Series:
+    """Return a column of lists with at most ``MAX_VALUES`` in each, and tell of those that were cut."""
+    counts = lists.list.len()
+    long = (counts > MAX_VALUES).fill_null(False)
+    if not long.any():
+        return lists
+    at = int(long.arg_max() or 0)
+    bad.add_cut(name, _CUT, int(lines[at]), f"{counts[at]:,} values", int(long.sum()))
+    return lists.list.head(MAX_VALUES)
 
 
 def _parts(value: Any) -> list[str]:
     if isinstance(value, list):
-        return [text for part in value[:MAX_VALUES] if (text := text_of(part))]
+        return [text for part in value if (text := text_of(part))]
     if isinstance(value, dict):
         return [f"{key}: {text}" for key, part in value.items() if (text := text_of(part))]
     text = text_of(value)

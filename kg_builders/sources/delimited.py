@@ -6,8 +6,6 @@ counted and split here, by whole columns a block at a time.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ __all__ = [
     "decode_lines",
     "delimited_blocks",
     "parse_numbers",
+    "parse_record",
     "read_delimited",
     "read_text",
     "require_columns",
@@ -244,18 +243,18 @@ class _Rows:
         at = 0
         while at < len(waiting):
             number, text = waiting[at]
-            stop = self._end_of_record(waiting, at)
-            if stop is None and not end and len(waiting) - at < _QUOTED_LINES:
+            stop, unended = self._end_of_record(waiting, at)
+            if stop is None and not unended and not end:
                 self._open = waiting[at:]
                 break
             record = None
             if stop is not None:
                 record = "\n".join(part for _, part in waiting[at:stop]).removesuffix("\r")
-            row = None if record is None else self._parse(record)
+            row = None if record is None else self._values(record)
             if row is None:
                 # Only its first line is given up, or a stray quotation mark would swallow the file.
                 self.bad.total += 1
-                self.bad.add(number, text, "the quotation is broken")
+                self.bad.add(number, text, f"the quotation is broken{unended}")
                 at += 1
                 continue
             if row:
@@ -264,28 +263,71 @@ class _Rows:
             at = stop or at + 1
         return lines, cells
 
-    def _end_of_record(self, waiting: list[tuple[int, str]], at: int) -> int | None:
-        """Return the place after the record's last line: where its quotation marks are even in number."""
-        if not self._quoted(waiting[at][1]):
-            return at + 1
-        marks = 0
-        for stop in range(at, min(at + _QUOTED_LINES, len(waiting))):
-            marks += waiting[stop][1].count(self.quote or "")
-            if marks % 2 == 0:
-                return stop + 1
-        return None
+    def _end_of_record(self, waiting: list[tuple[int, str]], at: int) -> tuple[int | None, str]:
+        """Return the place after the record's last line: where its quotation marks are even in number.
 
-    def _parse(self, record: str) -> list[str] | None:
-        if not self._quoted(record):
-            return record.split(self.delimiter) if record else []
-        reader = csv.reader(
-            io.StringIO(record, newline=""), delimiter=self.delimiter, quotechar=self.quote, strict=True
-        )
-        try:
-            rows = list(reader)
-        except csv.Error:
+        Where there is none among the lines, it may be in those to come; the second value says why not, if so.
+        """
+        if not self._quoted(waiting[at][1]):
+            return at + 1, ""
+        marks = length = 0
+        for stop in range(at, len(waiting)):
+            text = waiting[stop][1]
+            marks += text.count(self.quote or "")
+            length += len(text) + 1
+            if length > MAX_LINE + 1:
+                return None, f": it doesn't end within {MAX_LINE >> 20} MiB"
+            if marks % 2 == 0:
+                return stop + 1, ""
+            if stop + 1 - at == _QUOTED_LINES:
+                return None, f": it doesn't end within {_QUOTED_LINES:,} lines"
+        return None, ""
+
+    def _values(self, record: str) -> list[str] | None:
+        if self.quote is not None and self._quoted(record):
+            return parse_record(record, self.delimiter, self.quote)
+        return record.split(self.delimiter) if record else []
+
+
+def parse_record(record: str, delimiter: str, quote: str) -> list[str] | None:
+    """Split a record into values; None where a quotation is broken.
+
+    The ``csv`` module would refuse values past 128 KiB, a limit that only a whole process can change.
+
+    Examples
+    --------
+    >>> parse_record('1,"a ""b"", c"', ",", '"')
+    ['1', 'a "b", c']
+    """
+    cells: list[str] = []
+    at = 0
+    while True:
+        if record.startswith(quote, at):
+            end = _closing(record, quote, at + 1)
+            if end is None:
+                return None
+            cells.append(record[at + 1 : end].replace(quote * 2, quote))
+            end += 1
+        else:
+            end = record.find(delimiter, at)
+            end = len(record) if end < 0 else end
+            cells.append(record[at:end])
+            if "\n" in cells[-1] or "\r" in cells[-1]:
+                return None
+        if end == len(record):
+            return cells
+        if record[end] != delimiter:
             return None
-        return rows[0] if len(rows) == 1 else None
+        at = end + 1
+
+
+def _closing(record: str, quote: str, at: int) -> int | None:
+    """Return the place of the quotation mark that ends a value; two side by side are one within it."""
+    while (end := record.find(quote, at)) >= 0:
+        if not record.startswith(quote, end + 1):
+            return end
+        at = end + 2
+    return None
 
 
 def _with_end(blocks: Iterator[LineBlock]) -> Iterator[LineBlock | None]:

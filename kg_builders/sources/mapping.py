@@ -11,7 +11,14 @@ from pydantic import Field, model_validator
 
 from kg_builders.config import StrictModel, load_yaml, parse_settings
 from kg_builders.sources.bad import BadRecords
-from kg_builders.sources.columns import DETAILS, MAX_VALUES, PATHS, TEXTS, details_column, each_in_list
+from kg_builders.sources.columns import (
+    DETAILS,
+    PATHS,
+    TEXTS,
+    cut_long_column,
+    details_column,
+    each_in_list,
+)
 from kg_builders.sources.delimited import LINE
 from kg_builders.sources.values import dates_iso, numbers, tell_unread
 
@@ -137,19 +144,23 @@ def map_fields(
     columns = [frame[LINE], _to_text(frame[id_column]).alias("id")]
     for name, (column, field) in fields.items():
         given = frame[column] if column in frame.columns else pl.Series(column, [None] * len(frame), pl.Utf8)
-        columns.append((_plain(given) if field is None else _read(given, field, frame, bad)).alias(name))
+        columns.append(
+            (_plain(given, frame, bad) if field is None else _read(given, field, frame, bad)).alias(name)
+        )
     return pl.DataFrame(columns)
 
 
-def _plain(given: pl.Series) -> pl.Series:
+def _plain(given: pl.Series, frame: pl.DataFrame, bad: BadRecords) -> pl.Series:
     dtype = given.dtype
     if isinstance(dtype, pl.Struct):
-        return details_column(given.to_list())
+        given = details_column(given.to_list()).alias(given.name)
+    if isinstance(given.dtype, pl.List):
+        return cut_long_column(given.name, given, frame[LINE], bad)
     if dtype.is_integer():
         return given.cast(pl.Int64, strict=False)
     if dtype.is_numeric():
         return given.cast(pl.Float64)
-    return given if isinstance(dtype, pl.List) else _as_texts(given)
+    return _as_texts(given)
 
 
 def _read(given: pl.Series, field: FieldMapping, frame: pl.DataFrame, bad: BadRecords) -> pl.Series:
@@ -163,7 +174,7 @@ def _read(given: pl.Series, field: FieldMapping, frame: pl.DataFrame, bad: BadRe
         lists = _as_pairs(given, field)
     else:
         lists = _as_lists(given, field.delimiter)
-    return _cut(lists, given.name, frame, bad)
+    return cut_long_column(given.name, lists, frame[LINE], bad)
 
 
 def _read_single(given: pl.Series, field: FieldMapping, frame: pl.DataFrame, bad: BadRecords) -> pl.Series:
@@ -231,16 +242,6 @@ def _as_pairs(given: pl.Series, field: FieldMapping) -> pl.Series:
         pl.struct(key=key, value=value).filter((key.str.len_bytes() > 0) & (value.str.len_bytes() > 0))
     )
     return _none_if_empty(pairs)
-
-
-def _cut(lists: pl.Series, name: str, frame: pl.DataFrame, bad: BadRecords) -> pl.Series:
-    long = (lists.list.len() > MAX_VALUES).fill_null(False)
-    if not long.any():
-        return lists
-    at = int(long.arg_max() or 0)
-    what = f"holds more than {MAX_VALUES:,} values, the rest cut"
-    bad.add_cut(name, what, int(frame[LINE][at]), f"{lists.list.len()[at]:,} values", int(long.sum()))
-    return lists.list.head(MAX_VALUES)
 
 
 def _tidy(lists: pl.Series) -> pl.Series:

@@ -299,6 +299,22 @@ def test_bombs(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [{str(index): "v" for index in range(12_000)}, list(range(12_000))],
+    ids=["mapping", "list"],
+)
+def test_details_within_details_are_bounded(tmp_path: Path, inner: Any) -> None:
+    path = write(tmp_path / "meta.jsonl", [NEW[0], {"parent_asin": "D", "details": {"x": inner, "y": "z"}}])
+    records = read_amazon(path)
+    assert len(records.frame["details"][1]) == 10_000
+    assert records.bad is not None
+    assert records.bad.sentences() == [
+        f"{path}: details holds more than 10,000 values, the rest cut in 1 of 2 records, first on line 2: "
+        "'12,001 values'"
+    ]
+
+
 def test_what_is_no_amazon_metadata(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     write(path, [{"id": 1}])

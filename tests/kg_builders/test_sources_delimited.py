@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg_builders import InputError
-from kg_builders.sources.delimited import LINE, read_delimited
+from kg_builders.sources.bad import BadRecords
+from kg_builders.sources.delimited import LINE, parse_record, read_delimited
+from kg_builders.sources.streams import MAX_LINE
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=6)
 
@@ -90,3 +92,45 @@ def test_line_breaks_in_quoted_values_stay_as_they_are(tmp_path: Path) -> None:
     frame = read_delimited(path, ",", quote='"')
     assert frame["name"].to_list() == ["a\r\nb", "c\nd", "e", "f"]
     assert frame[LINE].to_list() == [2, 4, 6, 7]
+
+
+@given(st.text('a,";\n\r', max_size=12))
+@settings(max_examples=400, deadline=None)
+def test_a_record_is_split_as_by_csv(record: str) -> None:
+    try:
+        rows = list(csv.reader(io.StringIO(record, newline=""), strict=True))
+    except csv.Error:
+        rows = []
+    # The end of a record is no part of it.
+    if record and not record.endswith(("\n", "\r")):
+        assert parse_record(record, ",", '"') == (rows[0] if len(rows) == 1 else None)
+
+
+def test_long_quoted_values(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    long = 'x"y,z' * 100_000 + "\n" * 3 + "end"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["a", "b"], ["1", long], ["2", "c"]])
+    assert read_delimited(path, ",", quote='"').select("a", "b").rows() == [("1", long), ("2", "c")]
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "reason"),
+    [
+        ("y\n", 3_000, "it doesn't end within 1,000 lines"),
+        ("y" * (MAX_LINE // 8) + "\n", 9, "it doesn't end within 16 MiB"),
+    ],
+)
+def test_a_stray_quotation_mark_takes_its_line_alone(
+    tmp_path: Path, line: str, count: int, reason: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a\n1\n" + '"stray\n' + line * count + '"end"\n')
+    bad = BadRecords("t.csv", max_bad=0.5)
+    frame = read_delimited(path, ",", quote='"', bad=bad)
+    assert len(frame) == count + 2
+    assert frame["a"][0] == "1"
+    assert frame["a"][-1] == "end"
+    assert [(record.line, record.reason) for record in bad.first] == [
+        (3, f"the quotation is broken: {reason}")
+    ]

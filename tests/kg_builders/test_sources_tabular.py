@@ -227,7 +227,7 @@ def test_stray_quotation_marks_cost_one_line(tmp_path: Path) -> None:
     records = read_tabular(path)
     assert records.bad is not None
     assert [str(record) for record in records.bad.first] == [
-        "line 3: the quotation is broken ('1,\"never closed')"
+        "line 3: the quotation is broken: it doesn't end within 1,000 lines ('1,\"never closed')"
     ]
     assert len(records) == 2999
     assert records.frame.row(0) == ("0", "5'9\" tall")
