@@ -327,13 +327,15 @@ def _rule(field: InferredField, name: str) -> tuple[dict[str, Any] | None, bool]
 def _dump(value: Any, flow: bool | None) -> str:
     """Return YAML on as few lines as there may be; what can't be printed is escaped."""
 
-    def dump(allow_unicode: bool) -> str:
-        return yaml.safe_dump(
-            value, default_flow_style=flow, sort_keys=False, allow_unicode=allow_unicode, width=1_000_000
-        ).strip()
+    def dump(**style: Any) -> str:
+        text: str = yaml.safe_dump(value, default_flow_style=flow, sort_keys=False, width=1_000_000, **style)
+        return text.removesuffix("\n")
 
-    readable = dump(True)
-    return readable if readable.replace("\n", "").isprintable() else dump(False)
+    # Single quotes would leave a line break in a text as it is, which no comment or indentation survives.
+    if "\\n" in repr(value):
+        return dump(default_style='"')
+    readable = dump(allow_unicode=True)
+    return readable if readable.replace("\n", "").isprintable() else dump()
 
 
 def _counted(field: InferredField) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -187,6 +187,7 @@ VALUE = (
 @given(
     rows=st.lists(st.dictionaries(st.text(max_size=3), VALUE, max_size=4), min_size=1, max_size=8),
 )
+@example(rows=[{"\xa0;": 0, "\xa00": 1, "\n": 2, "\\n": "a\nb"}])
 @settings(max_examples=25, deadline=None)
 def test_any_json_gives_a_mapping_that_reads_it(
     rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
