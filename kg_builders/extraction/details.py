@@ -31,9 +31,10 @@ def apply_details(rule: DetailsRule, context: Context) -> Facts:
         pairs.group_by("key").agg(nw.len().alias("values"), nw.col("n").sum().cast(nw.Int64()).alias("n"))
     )
     keys, dropped = _choose_keys(rule, counted)
+    (with_details,) = context.count_items(details)
     overview = context.report(
         rule,
-        records_with_value=context.count_items(details),
+        records_with_value=with_details,
         values=len(counted),
         dropped=dropped,
     )
@@ -76,7 +77,7 @@ def _apply_key(
         engine.persist(pairs),
         names,
         relation=Relation(name, label, rule.inverse_label),
-        records_with_value=context.count_items(mine),
+        given=mine,
         values=len(vocabulary),
         dropped=dropped_values(vocabulary),
         merged=vocabulary,

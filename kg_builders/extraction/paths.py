@@ -66,13 +66,14 @@ def apply_paths(rule: PathRule, context: Context) -> Facts:
         relations.append(BROADER)
     if not rule.broader:
         kept = kept.join(linked.select("code"), on="code", how="semi", maintain_order="left")
+    with_value, with_fact = context.count_items(values, pairs)
     report = context.report(
         rule,
-        records_with_value=context.count_items(values),
+        records_with_value=with_value,
         values=len(distinct),
         entities=len(kept),
         triples=int(linked["links"].sum()) + (0 if edges is None else len(edges)),
-        items=context.count_items(pairs),
+        items=with_fact,
         dropped=(*dropped, *dropped_entities(usage)),
         merged=merged_spellings(vocabulary.filter(pl.col("key").is_not_null())),
     )

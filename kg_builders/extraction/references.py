@@ -30,7 +30,14 @@ def apply_references(rule: ReferenceRule, context: Context) -> Facts:
         known = known.select(nw.col("low").alias("row"), nw.col("high").alias("other"))
     known = engine.persist(known)
     dropped = []
-    n_own = _count(context, own)
+    # No value comes twice in ``refs``, since ids are unique.
+    totals = engine.collect(
+        refs.select(
+            nw.col("raw").n_unique().alias("ids"),
+            (nw.col("row") == nw.col("other")).cast(nw.Int64()).sum().alias("own"),
+        )
+    )
+    n_ids, n_own = (int(totals[name][0] or 0) for name in ("ids", "own"))
     if n_own:
         examples = engine.collect(own.sort("row").head(_EXAMPLES).select("raw"))["raw"].sort()
         dropped.append(Dropped("the item itself", n_own, n_own, tuple(examples)))
@@ -63,13 +70,14 @@ def apply_references(rule: ReferenceRule, context: Context) -> Facts:
         left = strangers.filter(nw.col("items") < rule.min_items)
         reason = f"not among the items, and named by fewer than {rule.min_items}"
     dropped.extend(_left_out(context, left, reason))
+    with_value, with_fact = context.count_items(values, nw.concat(ends))
     report = context.report(
         rule,
-        records_with_value=context.count_items(values),
-        values=int(engine.collect(values.select(nw.col("raw").n_unique()))["raw"][0] or 0),
+        records_with_value=with_value,
+        values=n_ids,
         entities=n_outside,
         triples=n_triples,
-        items=context.count_items(nw.concat(ends)),
+        items=with_fact,
         dropped=dropped,
     )
     relation = Relation(rule.relation, rule.relation_label, rule.inverse_label, rule.symmetric)

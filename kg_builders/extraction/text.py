@@ -25,7 +25,6 @@ def apply_text(rule: TextRule, context: Context) -> Facts:
     distinct = engine.collect(words.group_by("raw").agg(nw.len().alias("n")))
     distinct = distinct.filter(~pl.col("raw").str.contains(NOT_A_WORD))
     relation = Relation(rule.relation, rule.relation_label, rule.inverse_label)
-    with_value = context.count_items(words)
     if rule.vocabulary:
         pairs, names = _phrases(rule, context, words, distinct)
         return entity_facts(
@@ -34,7 +33,7 @@ def apply_text(rule: TextRule, context: Context) -> Facts:
             pairs,
             names,
             relation=relation,
-            records_with_value=with_value,
+            given=words,
             values=len(distinct),
             dropped=_unused_phrases(rule, context, pairs, names),
         )
@@ -53,7 +52,7 @@ def apply_text(rule: TextRule, context: Context) -> Facts:
         engine.persist(_best(rule, context, counts, names)),
         names,
         relation=relation,
-        records_with_value=with_value,
+        given=words,
         values=len(vocabulary),
         dropped=dropped_values(vocabulary),
     )

@@ -41,7 +41,7 @@ def apply_values(rule: ValueRule, context: Context) -> Facts:
         engine.persist(pairs),
         names,
         relation=Relation(rule.relation, rule.relation_label, rule.inverse_label),
-        records_with_value=context.count_items(values),
+        given=values,
         values=len(vocabulary),
         dropped=dropped_values(vocabulary),
         merged=vocabulary if isinstance(rule, NamedRule) else None,
@@ -81,7 +81,7 @@ def entity_facts(
     names: pl.DataFrame,
     *,
     relation: Relation,
-    records_with_value: int,
+    given: nw.LazyFrame[Any],
     values: int,
     dropped: list[Dropped],
     merged: pl.DataFrame | None = None,
@@ -94,6 +94,8 @@ def entity_facts(
         Columns ``row`` and ``code``, distinct.
     names
         Columns ``code``, ``key`` and ``label``.
+    given
+        The values, with the ``row`` of the item.
     merged
         Vocabulary of which the spellings that became one are reported.
     """
@@ -106,13 +108,14 @@ def entity_facts(
     entities = kept.select(
         "code", pl.lit(rule.entity).alias("kind"), pl.col("key").alias("id"), "label", "items"
     ).cast(ENTITY_COLUMNS)  # type: ignore[arg-type]
+    with_value, with_fact = context.count_items(given, pairs)
     report = context.report(
         rule,
-        records_with_value=records_with_value,
+        records_with_value=with_value,
         values=values,
         entities=len(kept),
         triples=int(kept["items"].sum()),
-        items=context.count_items(pairs),
+        items=with_fact,
         dropped=(*dropped, *dropped_entities(table)),
         merged=() if merged is None else merged_spellings(merged.filter(pl.col("key").is_not_null())),
     )
