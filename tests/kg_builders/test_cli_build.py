@@ -326,6 +326,12 @@ def test_interactions_choose_relations(kg_build: Any, shop: Path) -> None:
     result = kg_build(*options)
     assert result.exit_code == 2
     assert "train.csv: holds no training interaction" in result.stderr
+    (shop / "train.csv").write_text("user,item\nu,a\nu\n")
+    result = kg_build(*options)
+    assert result.exit_code == 2
+    assert "train.csv, line 3: has 1 value separated by comma, expected 2 (user, item)" in result.stderr
+    pl.DataFrame({"user": range(6), "item": ["a"] * 6}).write_parquet(shop / "train.parquet")
+    assert kg_build(*options[:-2], "train.parquet", "--dry-run").exit_code == 0
 
 
 def test_kdiffe_kg_is_the_same_command(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
