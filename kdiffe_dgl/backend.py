@@ -17,13 +17,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from kg_builders.errors import InputError
 
-__all__ = ["dgl", "import_dgl"]
+__all__ = ["dgl", "import_dgl", "single_dgl_thread"]
 
 _INSTALL = "install it with: pip install 'dgl==2.1.0' pandas packaging"
 
@@ -120,3 +121,18 @@ if TYPE_CHECKING:
     import dgl
 else:
     dgl = import_dgl()
+
+
+@contextmanager
+def single_dgl_thread() -> Iterator[None]:
+    """Keep DGL on the calling thread, and give it back the threads that it had.
+
+    Each of DGL's threads draws from a random stream of its own, so what DGL samples with several threads
+    depends on how they share the work.
+    """
+    before = dgl.utils.get_num_threads()
+    dgl.utils.set_num_threads(1)
+    try:
+        yield
+    finally:
+        dgl.utils.set_num_threads(before)

@@ -24,14 +24,13 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from kdiffe_dgl.backend import dgl
+from kdiffe_dgl.backend import dgl, single_dgl_thread
 from kdiffe_dgl.errors import InputError
 
 __all__ = ["attention_similarity", "visit_counts", "visited_sets"]
@@ -182,7 +181,7 @@ def _run_walkers(
     """Run the shards' walkers to their ends: DGL's traces here, everything else on the pool."""
     parts: dict[int, _Part] = {}
     active: deque[tuple[int, _Walker, Future[_Request | _Part]]] = deque()
-    with ThreadPoolExecutor(threads) as pool, _single_dgl_thread():
+    with ThreadPoolExecutor(threads) as pool, single_dgl_thread():
 
         def enter(number: int, walker: _Walker) -> None:
             active.append((number, walker, pool.submit(_advance, walker, None)))
@@ -298,17 +297,6 @@ def _walk_graph(edges: sp.csr_matrix) -> dgl.DGLGraph:
     idtype = torch.int32 if max(adjacency.nnz, n_nodes) < 2**31 else torch.int64
     parts = (torch.tensor(adjacency.indptr, dtype=idtype), torch.tensor(adjacency.indices, dtype=idtype))
     return dgl.graph(("csr", (*parts, torch.empty(0, dtype=idtype))), num_nodes=n_nodes, idtype=idtype)
-
-
-@contextmanager
-def _single_dgl_thread() -> Iterator[None]:
-    """Keep DGL on the calling thread, and give it back the threads that it had."""
-    before = dgl.utils.get_num_threads()
-    dgl.utils.set_num_threads(1)
-    try:
-        yield
-    finally:
-        dgl.utils.set_num_threads(before)
 
 
 def _threads(workers: int | None) -> int:

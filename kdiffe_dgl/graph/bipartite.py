@@ -82,6 +82,34 @@ class BipartiteOperator:
             self.item_loop.to(device),
         )
 
+    def sample(self, users: Tensor, items: Tensor, rescale: bool) -> BipartiteOperator:
+        """Return the operator among some users and some items, numbered in the given order.
+
+        Parameters
+        ----------
+        users, items
+            Which nodes, int64, each once.
+        rescale
+            Whether the messages that a node still gets are scaled up to the sum of the weights that it has
+            in the whole graph: the sampled neighbours then speak for all of them. A node that keeps all
+            neighbours is not changed.
+        """
+        row, column, values = self.to_users.entries(users, items)
+        shape = len(users), len(items)
+        user_scale = item_scale = np.ones(1, dtype=values.dtype)
+        if rescale:
+            user_scale = _ratio(self.to_users.row_sums[users], row, values, shape[0])[row]
+            item_scale = _ratio(self.to_items.row_sums[items], column, values, shape[1])[column]
+        to_users = sp.csr_matrix((values * user_scale, (row, column)), shape=shape)
+        to_items = sp.csr_matrix((values * item_scale, (column, row)), shape=shape[::-1])
+        device = self.to_users.device
+        return BipartiteOperator(
+            Propagation.from_scipy(to_users, device),
+            Propagation.from_scipy(to_items, device),
+            self.user_loop[users],
+            self.item_loop[items],
+        )
+
     def __call__(
         self, users: Tensor, items: Tensor, from_users: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -108,6 +136,15 @@ class BipartiteOperator:
             torch.addcmul(self.to_users.at(user, items), self.user_loop[user], users[user]),
             torch.addcmul(self.to_items.at(item, users), self.item_loop[item], items[item]),
         )
+
+
+def _ratio(
+    whole: Tensor, rows: npt.NDArray[np.int64], values: npt.NDArray[np.floating], n_rows: int
+) -> npt.NDArray[np.floating]:
+    """Return by how much the sums of rows must grow to be those of the whole matrix; 1 for an empty row."""
+    found = np.bincount(rows, weights=values, minlength=n_rows)
+    sums = whole.cpu().numpy().astype(np.float64)
+    return np.divide(sums, found, out=np.ones(n_rows), where=found > 0).astype(values.dtype)
 
 
 def propagate(

@@ -130,6 +130,22 @@ class KnowledgeEdges:
         """Number of relations, inverses included."""
         return len(self.relation_names)
 
+    def keys(
+        self, head: Tensor | None = None, relation: Tensor | None = None, tail: Tensor | None = None
+    ) -> Tensor:
+        """Return a number for each edge, or for other triples of its ids, ascending with the edges.
+
+        Raises
+        ------
+        ValueError
+            If there are too many entities and relations for 64 bits.
+        """
+        if self.n_entities**2 * max(1, self.n_relations) > torch.iinfo(torch.int64).max:
+            raise ValueError("too many entities and relations for 64-bit keys")
+        if head is None or relation is None or tail is None:
+            head, relation, tail = self.head, self.relation, self.tail
+        return (head * self.n_relations + relation) * self.n_entities + tail
+
     def to(self, device: torch.device | str) -> KnowledgeEdges:
         """Return the edges on a device."""
         moved = {name: getattr(self, name).to(device) for name in ("head", "relation", "tail", "triple")}
@@ -165,7 +181,9 @@ def knowledge_edges(graph: dgl.DGLGraph, dataset: RecDataset) -> KnowledgeEdges:
     return KnowledgeEdges(head, relation, tail, triple, n_entities, names)
 
 
-def knowledge_graph(edges: KnowledgeEdges, keep: Tensor | None = None) -> dgl.DGLGraph:
+def knowledge_graph(
+    edges: KnowledgeEdges, keep: Tensor | None = None, proposed: tuple[Tensor, Tensor] | None = None
+) -> dgl.DGLGraph:
     """Return the knowledge graph as one homogeneous graph.
 
     Parameters
@@ -174,6 +192,8 @@ def knowledge_graph(edges: KnowledgeEdges, keep: Tensor | None = None) -> dgl.DG
         Edges with ids of relations.
     keep
         Boolean ``[edges]``: which to keep; null: all.
+    proposed
+        Heads and tails of further edges, which no triple states; their relation is the number after the last.
 
     Returns
     -------
@@ -184,6 +204,9 @@ def knowledge_graph(edges: KnowledgeEdges, keep: Tensor | None = None) -> dgl.DG
     head, relation, tail = edges.head, edges.relation, edges.tail
     if keep is not None:
         head, relation, tail = head[keep], relation[keep], tail[keep]
+    if proposed is not None:
+        relation = torch.cat([relation, torch.full_like(proposed[0], edges.n_relations)])
+        head, tail = torch.cat([head, proposed[0]]), torch.cat([tail, proposed[1]])
     graph = dgl.graph((tail, head), num_nodes=edges.n_entities)
     graph.edata["relation"] = relation
     return graph

@@ -8,6 +8,7 @@ weights, on CPU and GPU alike.
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,11 @@ class Propagation:
         """Type of the entries."""
         return self._forward.dtype
 
+    @cached_property
+    def row_sums(self) -> Tensor:
+        """Sum of the entries of each row, ``[n]``."""
+        return self(torch.ones(self.shape[1], 1, dtype=self.dtype, device=self.device)).squeeze(1)
+
     @property
     def transposed(self) -> Propagation:
         """The operator of the transposed matrix, ``[m, n]``; shares the memory."""
@@ -223,15 +229,49 @@ class Propagation:
 
     def at(self, rows: Tensor, x: Tensor) -> Tensor:
         """Return some rows of the product, int64 ``[k]``, ``[k, dim]``; touches only their non-zeros."""
-        start = self._forward.crow_indices()[rows].long()
-        counts = self._forward.crow_indices()[rows + 1].long() - start
-        offsets = torch.cumsum(counts, 0) - counts
-        position = torch.arange(int(counts.sum()), device=rows.device)
-        position = position + torch.repeat_interleave(start - offsets, counts)
+        position, offsets, _ = self._positions(rows)
         columns, values = self._forward.col_indices()[position], self._forward.values()[position]
         return functional.embedding_bag(
             columns.long(), x, offsets, mode="sum", per_sample_weights=values.to(x.dtype)
         )
+
+    def columns(self, rows: Tensor) -> Tensor:
+        """Return the columns of all non-zeros of some rows, int64, row by row."""
+        return self._forward.col_indices()[self._positions(rows)[0]].long()
+
+    def entries(
+        self, rows: Tensor, columns: Tensor
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.floating]]:
+        """Return the entries where some rows meet some columns.
+
+        Parameters
+        ----------
+        rows, columns
+            int64, each once.
+
+        Returns
+        -------
+        tuple of ndarray
+            Row, column (positions in the two parameters) and value of each entry.
+        """
+        position, _, counts = self._positions(rows)
+        row = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts)
+        new = torch.full((self.shape[1],), -1, dtype=torch.int64, device=rows.device)
+        new[columns] = torch.arange(len(columns), device=rows.device)
+        column = new[self._forward.col_indices()[position].long()]
+        found = column >= 0
+        parts = row[found], column[found], self._forward.values()[position][found]
+        row_found, column_found, values = (part.cpu().numpy() for part in parts)
+        return row_found, column_found, values
+
+    def _positions(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where the entries of rows are stored, where each row starts there, and the counts."""
+        pointers = self._forward.crow_indices()
+        start = pointers[rows].long()
+        counts = pointers[rows + 1].long() - start
+        offsets = torch.cumsum(counts, 0) - counts
+        position = torch.arange(int(counts.sum()), device=rows.device)
+        return position + torch.repeat_interleave(start - offsets, counts), offsets, counts
 
 
 class _SparseProduct(torch.autograd.Function):

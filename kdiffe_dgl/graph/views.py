@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from kdiffe_dgl.backend import dgl
-from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency_from_edges
+from kdiffe_dgl.graph.bipartite import BipartiteOperator
+from kdiffe_dgl.graph.operators import normalised_adjacency_from_edges
 
 __all__ = ["interaction_view", "view_operator"]
 
@@ -27,7 +28,7 @@ def interaction_view(users: Tensor, items: Tensor, n_users: int, n_items: int) -
     )
 
 
-def view_operator(view: dgl.DGLGraph, device: torch.device) -> Propagation:
+def view_operator(view: dgl.DGLGraph, device: torch.device) -> BipartiteOperator:
     """Return the symmetrically normalised adjacency of a generated view, with self-loops, as an operator."""
     users, items = view.edges(etype="generated")
     matrix = normalised_adjacency_from_edges(
@@ -37,4 +38,4 @@ def view_operator(view: dgl.DGLGraph, device: torch.device) -> Propagation:
         view.num_nodes("user"),
         view.num_nodes("item"),
     )
-    return Propagation.from_scipy(matrix).to(device)
+    return BipartiteOperator.from_scipy(matrix, view.num_nodes("user")).to(device)

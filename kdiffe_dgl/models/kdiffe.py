@@ -23,14 +23,17 @@ from kdiffe_dgl.graph.attention import attention_similarity
 from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph, knowledge_edges, knowledge_graph
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency, row_normalised
+from kdiffe_dgl.graph.sampling import NeighbourSampler
 from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.contrast import Anchors, View, draw_anchors
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
-from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion
+from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated, propose
 from kdiffe_dgl.models.modality import ModalityViews
-from kdiffe_dgl.models.step_graphs import StepGraphs
+from kdiffe_dgl.models.neighbours import similar_items
+from kdiffe_dgl.models.sampled import sampled_step
+from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.training.losses import bpr_loss, softmax_loss, squared_norm
 
 __all__ = ["KDiffE"]
@@ -86,8 +89,9 @@ class KDiffE(RecommenderModel):
         self.knowledge_encoder: RelationalAttention | None = None
         self.knowledge_diffusion: KnowledgeDiffusion | None = None
         if len(self.edges.head) and config.knowledge.layers:
+            # One relation more for what diffusion proposes, where it may.
             self.knowledge_encoder = RelationalAttention(
-                self.edges.n_relations,
+                self.edges.n_relations + bool(config.knowledge.candidates),
                 config.dim,
                 config.knowledge.layers,
                 config.knowledge.residual,
@@ -96,14 +100,31 @@ class KDiffE(RecommenderModel):
                 config.knowledge.normalise,
             )
             self.graphs = replace(self.graphs, knowledge=self._view())
+            neighbours = None
+            if "neighbours" in config.knowledge.candidates and dataset.features:
+                neighbours = similar_items(dataset.features.values(), config.neighbours, n_entities).to(
+                    device
+                )
             self.knowledge_diffusion = KnowledgeDiffusion(
-                self.edges, interactions, n_entities, config.knowledge, config.dim, generator, device
+                self.edges,
+                interactions,
+                n_entities,
+                config.knowledge,
+                config.dim,
+                generator,
+                device,
+                neighbours,
             )
+        self.sampler: NeighbourSampler | None = None
+        if config.sampling.fanouts:
+            self.sampler = NeighbourSampler(self.graph, self.edges.to("cpu"), config.sampling.fanouts)
         features = {
             name: torch.tensor(np.asarray(table), device=device) for name, table in dataset.features.items()
         }
         self.modality_views: ModalityViews | None = None
         self.modality_diffusions: dict[str, GraphDiffusion] = {}
+        self._modality_candidates: dict[str, SparseRows] = {}
+        self.regenerated: Regenerated | None = None
         if features:
             self._init_modalities(features, interactions.tocoo(), generator)
         # Registers their parameters with the module, by position: torch refuses some names.
@@ -128,10 +149,16 @@ class KDiffE(RecommenderModel):
         users = torch.from_numpy(interactions.row.astype(np.int64))
         items = torch.from_numpy(interactions.col.astype(np.int64))
         rows = SparseRows.from_pairs(users, items, self.n_users, self.n_items)
-        for name in features:
+        for name, table in features.items():
             self.modality_diffusions[name] = GraphDiffusion(
                 rows, config.diffusion, self.config.dim, generator, self.device
             )
+            if config.candidates:
+                similar = None
+                if "neighbours" in config.candidates:
+                    similar = similar_items([table.cpu().numpy()], self.config.neighbours)
+                candidates = propose(rows, config.candidates, config.proposals, similar, "columns")
+                self._modality_candidates[name] = candidates.to(self.device)
 
     # --- diffusion -------------------------------------------------------------------------------
 
@@ -143,9 +170,12 @@ class KDiffE(RecommenderModel):
         if self.knowledge_diffusion is not None:
             context = self.knowledge_diffusion.context(user)
             log["diffusion/knowledge"] = self.knowledge_diffusion.train_guided(context, entity, generator)
-            regenerated = self._view(self.knowledge_diffusion.regenerate(context, generator))
-            self.graphs = replace(self.graphs, regenerated=regenerated)
-            log["kept/knowledge"] = len(regenerated.head) / max(1, len(self.edges))
+            regenerated = self.knowledge_diffusion.regenerate(context, generator)
+            self.regenerated = regenerated
+            self.graphs = replace(self.graphs, regenerated=self._view(regenerated))
+            log["kept/knowledge"] = float(regenerated.kept.double().mean())
+            if self.config.knowledge.candidates:
+                log["proposed/knowledge"] = len(regenerated.head) / max(1, len(self.edges))
         if self.modality_views is not None:
             with torch.no_grad():
                 projected = self.modality_views.project(None)
@@ -154,16 +184,26 @@ class KDiffE(RecommenderModel):
             for name, diffusion in self.modality_diffusions.items():
                 guidance = LinearGuidance(basis=projected[name], target=target)
                 log[f"diffusion/{name}"] = diffusion.train_epoch(context, guidance, generator)
-                users, items = diffusion.top_columns(self.config.modality.top, context, generator)
+                users, items = self._generated(name, context, generator)
                 view = interaction_view(users.cpu(), items.cpu(), self.n_users, self.n_items)
                 generated[name] = view_operator(view, self.device)
             self.graphs = replace(self.graphs, generated=generated)
         return log
 
-    def _view(self, keep: Tensor | None = None) -> KnowledgeView:
-        """Return the knowledge graph, or the edges of it that are kept, bool ``[edges]``, for messages."""
-        graph = knowledge_graph(self.edges.to("cpu"), None if keep is None else keep.cpu())
-        return KnowledgeView(graph, self.device)
+    def _generated(self, name: str, context: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the user-item edges that diffusion generates for a modality."""
+        diffusion, top = self.modality_diffusions[name], self.config.modality.top
+        if name in self._modality_candidates:
+            return diffusion.top_among(self._modality_candidates[name], top, context, generator)
+        return diffusion.top_columns(top, context, generator)
+
+    def _view(self, regenerated: Regenerated | None = None) -> KnowledgeView:
+        """Return the knowledge graph, or what diffusion made of it, for messages."""
+        edges = self.edges.to("cpu")
+        if regenerated is None:
+            return KnowledgeView(knowledge_graph(edges), self.device)
+        proposed = regenerated.head.cpu(), regenerated.tail.cpu()
+        return KnowledgeView(knowledge_graph(edges, regenerated.kept.cpu(), proposed), self.device)
 
     # --- views and losses ------------------------------------------------------------------------
 
@@ -192,53 +232,64 @@ class KDiffE(RecommenderModel):
     def losses(
         self, users: Tensor, positives: Tensor, negatives: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Compute BPR, the contrastive terms and the regularisation of a batch; see the base class."""
-        config, graphs = self.config, self.graphs
-        contrast = config.contrast
-        user_table: Tensor = self.user_embedding
-        entity_table: Tensor = self.entity_embedding
+        """Compute the ranking loss, the contrastive terms and the regularisation; see the base class.
+
+        With ``sampling.fanouts``, all of it runs on a neighbour-sampled part of the graph, whose embeddings
+        alone are regularised.
+        """
+        config, sizes = self.config, (self.n_users, self.n_items)
+        anchors = draw_anchors(users, positives, sizes, config.contrast, generator, self.sampler is None)
+        step = Step(self.graphs, users, positives, negatives, anchors, None, positives)
+        if self.sampler is not None:
+            n_candidates = config.sampling.negatives if config.ranking == "softmax" else 0
+            step = sampled_step(step, self.sampler, self.edges, self.regenerated, n_candidates, generator)
+        return self._losses(step, generator)
+
+    def _losses(self, step: Step, generator: torch.Generator) -> dict[str, Tensor]:
+        config, contrast, graphs = self.config, self.config.contrast, step.graphs
+        users, entities = (
+            _rows(self.user_embedding, graphs.users),
+            _rows(self.entity_embedding, graphs.entities),
+        )
         first, second = self._knowledge_views(graphs)
         # All views of the method start from the same users: what items get from them is computed once.
-        from_users = graphs.operator.to_items(user_table)
-        main = self._main_view(graphs, first, user_table, entity_table, generator, from_users)
+        from_users = graphs.operator.to_items(users)
+        main = self._main_view(graphs, first, users, entities, generator, from_users)
         projected: dict[str, Tensor] = {}
         score_views = [main]
         if self.modality_views is not None:
             projected = self.modality_views.project(generator, graphs.items)
-            items = entity_table[: graphs.n_items]
+            items = entities[: graphs.n_items]
             score_views.append(
                 self.modality_views.multimodal(
-                    projected, user_table, items, graphs.operator, graphs.generated, from_users
+                    projected, users, items, graphs.operator, graphs.generated, from_users
                 )
             )
         every_user, every_item = self._joint(score_views, graphs.items)
-        user = every_user[users]
+        user = every_user[step.users]
         if config.ranking == "softmax":
-            terms = {"softmax": softmax_loss(user, every_item, positives)}
+            candidates = _rows(every_item, step.candidates)
+            terms = {"softmax": softmax_loss(user, candidates, step.targets, step.log_weight)}
         else:
-            positive = torch.linalg.vecdot(user, every_item[positives])
-            terms = {"bpr": bpr_loss(positive, torch.linalg.vecdot(user, every_item[negatives]))}
-        anchors = draw_anchors(users, positives, contrast, generator)
+            positive = torch.linalg.vecdot(user, every_item[step.positives])
+            terms = {"bpr": bpr_loss(positive, torch.linalg.vecdot(user, every_item[step.negatives]))}
+        anchors = step.anchors
         if self.knowledge_encoder is not None and contrast.knowledge_weight:
-            other = self._main_view(
-                graphs, second, user_table, entity_table, generator, from_users, anchors.rows
-            )
+            other = self._main_view(graphs, second, users, entities, generator, from_users, anchors.rows)
             terms["contrast/knowledge"] = contrast.knowledge_weight * anchors.loss(main, other)
         if projected and contrast.modality_weight:
             terms["contrast/modality"] = contrast.modality_weight * self._modality_contrast(
-                graphs, main, user_table, projected, anchors
+                graphs, main, users, projected, anchors
             )
-        terms["regularisation"] = config.regularisation * squared_norm(
-            [self.user_embedding, self.entity_embedding]
-        )
+        terms["regularisation"] = config.regularisation * squared_norm([users, entities])
         return terms
 
     def _joint(self, views: list[View], chosen: Tensor | None) -> View:
         """Return users and items whose dot product is the fused score, item bias included."""
         users, items = [view[0] for view in views], [view[1] for view in views]
         if self.item_bias is not None:
-            bias = self.item_bias if chosen is None else self.item_bias[chosen]
-            users, items = [*users, users[0].new_ones(len(users[0]), 1)], [*items, bias]
+            users = [*users, users[0].new_ones(len(users[0]), 1)]
+            items = [*items, _rows(self.item_bias, chosen)]
         return torch.cat(users, dim=1), torch.cat(items, dim=1)
 
     def _modality_contrast(
@@ -290,3 +341,8 @@ class KDiffE(RecommenderModel):
     def side_optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Return the optimiser of each denoiser."""
         return {name: diffusion.optimiser for name, diffusion in self._diffusions().items()}
+
+
+def _rows(table: Tensor, chosen: Tensor | None) -> Tensor:
+    """Return some rows of a table, or all."""
+    return table if chosen is None else table[chosen]

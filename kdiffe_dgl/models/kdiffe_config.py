@@ -10,7 +10,18 @@ from kdiffe_dgl.config import Component
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig
 from kdiffe_dgl.models.modality import Projection
 
-__all__ = ["AttentionConfig", "ContrastConfig", "KDiffEConfig", "KnowledgeConfig", "ModalityConfig"]
+__all__ = [
+    "AttentionConfig",
+    "CandidateSource",
+    "ContrastConfig",
+    "KDiffEConfig",
+    "KnowledgeConfig",
+    "ModalityConfig",
+    "SamplingConfig",
+]
+
+
+CandidateSource = Literal["two_hop", "neighbours"]
 
 
 class AttentionConfig(Component):
@@ -46,6 +57,11 @@ class KnowledgeConfig(Component):
     """Share of a row's known neighbours to keep, where that is more than ``top``."""
     keep_rate: float = Field(1.0, gt=0, le=1)
     """Share of the kept pairs that survive random thinning."""
+    candidates: tuple[CandidateSource, ...] = ()
+    """Edges that regeneration may propose beside the known ones: entities two hops away, or entities of items
+    that are similar in some modality."""
+    proposals: int = Field(8, ge=1)
+    """Most proposals of each source for an entity."""
     guidance_columns: Literal["entities", "items"] = "entities"
     """Whose collaborative context guides: that of all proposed entities, or of items alone (paper)."""
     diffusion: DiffusionConfig = DiffusionConfig()
@@ -67,6 +83,11 @@ class ModalityConfig(Component):
     """Dropout of the projected features."""
     top: int = Field(1, ge=1)
     """Items q kept of each regenerated user row."""
+    candidates: tuple[CandidateSource, ...] = ()
+    """What else than the user's own items regeneration may keep: items of users who share an item, or items
+    similar in the modality. Empty: all items, at a cost of users times items."""
+    proposals: int = Field(64, ge=1)
+    """Most proposals of each source for a user."""
     diffusion: DiffusionConfig = DiffusionConfig()
     """Diffusion over user rows, one a modality."""
 
@@ -82,12 +103,25 @@ class ContrastConfig(Component):
     """Weight of knowledge view against regenerated knowledge view."""
     modality_weight: float = Field(0.01, ge=0)
     """Weight of the modality terms."""
-    negatives: Literal["all", "batch"] = "all"
-    """Whether all nodes are negatives (paper), or those of the batch."""
+    negatives: Literal["all", "batch", "sampled"] = "all"
+    """Whether all nodes are negatives (paper), those of the batch, or those and a weighted sample of the
+    others, whose sum estimates that over all."""
+    samples: int = Field(2048, ge=1)
+    """Users, and items, drawn for a batch where negatives are sampled."""
     distinct: bool = False
     """Whether a node that occurs several times in a batch is contrasted once."""
     anchors: int = Field(0, ge=0)
     """Users, and items, of a batch that are contrasted, drawn at random; 0: all of them."""
+
+
+class SamplingConfig(Component):
+    """Steps on neighbour-sampled parts of the graph, where a step over the whole takes too long."""
+
+    fanouts: tuple[int, ...] = ()
+    """Neighbours of a node that are followed at each hop, for each relation; -1: all. Empty: steps read the
+    whole graph."""
+    negatives: int = Field(2048, ge=1)
+    """Items drawn for a batch to estimate the sum of the softmax loss over all items."""
 
 
 class KDiffEConfig(Component):
@@ -104,7 +138,10 @@ class KDiffEConfig(Component):
     views normalise item vectors, so that without it popularity is hard to express."""
     regularisation: float = Field(1e-5, ge=0)
     """Weight of the squared norm of user and entity embeddings."""
+    neighbours: int = Field(10, ge=1)
+    """Similar items of an item in each modality, where regeneration proposes by them."""
     attention: AttentionConfig = AttentionConfig()
     knowledge: KnowledgeConfig = KnowledgeConfig()
     modality: ModalityConfig = ModalityConfig()
     contrast: ContrastConfig = ContrastConfig()
+    sampling: SamplingConfig = SamplingConfig()

@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from kdiffe_dgl.diffusion.candidates import from_neighbours, two_hop, unite
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
-from kdiffe_dgl.diffusion.regenerate import keep_top, pair_keys, thin
+from kdiffe_dgl.diffusion.regenerate import pair_keys, thin
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
 from kdiffe_dgl.graph.hetero import KnowledgeEdges
 from kdiffe_dgl.graph.operators import Propagation, row_normalised
-from kdiffe_dgl.models.kdiffe_config import KnowledgeConfig
+from kdiffe_dgl.models.kdiffe_config import CandidateSource, KnowledgeConfig
 
-__all__ = ["KnowledgeDiffusion"]
+__all__ = ["KnowledgeDiffusion", "Regenerated", "propose"]
+
+
+@dataclass(frozen=True)
+class Regenerated:
+    """What diffusion made of the knowledge graph.
+
+    Attributes
+    ----------
+    kept
+        Which of the known edges stay, bool ``[edges]``.
+    head, tail
+        Ends of the proposed edges, which no triple states, int64 ``[proposed]``, both directions.
+    """
+
+    kept: Tensor
+    head: Tensor
+    tail: Tensor
+
+
+def propose(
+    matrix: SparseRows,
+    sources: Sequence[CandidateSource],
+    limit: int,
+    neighbours: SparseRows | None,
+    of: Literal["rows", "columns"],
+) -> SparseRows:
+    """Return the known edges of an adjacency and what may be proposed beside them.
+
+    Parameters
+    ----------
+    matrix
+        Known edges.
+    sources
+        Where proposals come from.
+    limit
+        Most proposals of each source for a row.
+    neighbours
+        Similar rows or similar columns; null: without features there are none.
+    of
+        What the neighbours are.
+    """
+    found = []
+    for source in sources:
+        if source == "two_hop":
+            found.append(two_hop(matrix, limit))
+        elif neighbours is not None:
+            found.append(from_neighbours(matrix, neighbours, limit, of=of))
+    return unite(matrix, *found).edges if found else matrix
 
 
 class KnowledgeDiffusion(GraphDiffusion):
@@ -37,6 +90,8 @@ class KnowledgeDiffusion(GraphDiffusion):
         Source of the initial weights (on the CPU).
     device
         Where to compute.
+    neighbours
+        Entities that are similar in some modality, ``[entities, entities]``.
     """
 
     def __init__(
@@ -48,15 +103,15 @@ class KnowledgeDiffusion(GraphDiffusion):
         context_dim: int,
         generator: torch.Generator,
         device: torch.device,
+        neighbours: SparseRows | None = None,
     ) -> None:
         rows = SparseRows.from_pairs(edges.head, edges.tail, n_entities, n_entities)
         super().__init__(rows, config.diffusion, context_dim, generator, device)
         self.edges, self.settings, self.n_items = edges, config, interactions.shape[1]
         # What regeneration needs of the edges is the same every epoch.
-        self._row = torch.repeat_interleave(
-            torch.arange(n_entities, device=device), self.matrix.indptr.diff()
-        )
-        self._row_pairs = pair_keys(self._row, self.matrix.columns, n_entities)
+        self._candidates = propose(self.matrix, config.candidates, config.proposals, neighbours, "rows")
+        known = torch.ceil(self.matrix.indptr.diff().double() * config.top_share - 1e-9).long()
+        self._quota = torch.clamp(known, min=config.top)
         self._edge_pairs = pair_keys(edges.head, edges.tail, n_entities)
         self._item_mean = Propagation.from_scipy(row_normalised(interactions.T.tocsr())).to(device)
         # Entities without interactions of their own take the mean context of the items they touch.
@@ -95,13 +150,18 @@ class KnowledgeDiffusion(GraphDiffusion):
             basis[: self.n_items] = context[: self.n_items]
         return self.train_epoch(context, LinearGuidance(basis=basis, target=entities), generator)
 
-    def regenerate(self, context: Tensor, generator: torch.Generator) -> Tensor:
-        """Return which edges stay: those whose regenerated scores are best in their rows, bool ``[edges]``.
+    def regenerate(self, context: Tensor, generator: torch.Generator) -> Regenerated:
+        """Choose the edges whose regenerated scores are best in their rows.
 
-        An edge is kept together with all edges between the same two entities, its inverse among them.
+        An edge is kept together with all edges between the same two entities, its inverse among them;
+        what joins two entities without a known edge is a proposal.
         """
-        scores = self.score_edges(self._row, self.matrix.columns, context, generator)
-        kept = keep_top(self._row, self.matrix.columns, scores, self.settings.top, self.settings.top_share)
-        pairs = self._row_pairs[kept].unique()
+        rows, columns = self.top_among(self._candidates, self._quota, context, generator)
+        size = self.matrix.n_rows
+        pairs = pair_keys(rows, columns, size).unique()
         pairs = pairs[thin(pairs, self.settings.keep_rate, generator)]
-        return torch.isin(self._edge_pairs, pairs)
+        new = pairs[~torch.isin(pairs, self._edge_pairs)] if self.settings.candidates else pairs[:0]
+        ends = torch.div(new, size, rounding_mode="floor"), new % size
+        return Regenerated(
+            torch.isin(self._edge_pairs, pairs), torch.cat([ends[0], ends[1]]), torch.cat([ends[1], ends[0]])
+        )

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
-from kdiffe_dgl.graph.operators import Propagation
 from kdiffe_dgl.models.base import dropout, xavier_uniform
 
 __all__ = ["FeatureProjection", "ModalityViews", "Projection"]
@@ -120,7 +119,7 @@ class ModalityViews(nn.Module):
         users: Tensor,
         items: Tensor,
         operator: BipartiteOperator,
-        generated: Mapping[str, Propagation],
+        generated: Mapping[str, BipartiteOperator],
         from_users: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         r"""Fuse the modalities into the multimodal view.
@@ -144,7 +143,7 @@ class ModalityViews(nn.Module):
         operator
             Â.
         generated
-            Normalised generated graph of each modality, ``[users + items, users + items]``.
+            Normalised generated graph of each modality.
         from_users
             ``operator.to_items(users)``, where it is known already.
 
@@ -163,13 +162,10 @@ class ModalityViews(nn.Module):
         features = _weighted_sum(weights, sources)
         users_of_features, items_of_features = operator(users, features, from_users)
         users_back, items_back = operator(users_of_features, items)
-        nodes = torch.cat([users, items])
-        proposed = self.adjacency_weight * _weighted_sum(
-            weights, [generated[name](nodes) for name in projected]
-        )
-        proposed_users, proposed_items = proposed.split([len(users), len(items)])
-        fused_users = users_of_features + users_back + proposed_users
-        fused_items = items_of_features + items_back + proposed_items
+        proposed = [generated[name](users, items) for name in projected]
+        shares = self.adjacency_weight * weights
+        fused_users = users_of_features + users_back + _weighted_sum(shares, [view[0] for view in proposed])
+        fused_items = items_of_features + items_back + _weighted_sum(shares, [view[1] for view in proposed])
         total_users, total_items = propagate(operator, fused_users, fused_items, self.layers)
         return (
             total_users + self.residual * functional.normalize(fused_users),
@@ -185,7 +181,7 @@ class ModalityViews(nn.Module):
         projected: Tensor,
         users: Tensor,
         operator: BipartiteOperator,
-        generated: Propagation,
+        generated: BipartiteOperator,
         rows: Rows | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encode one modality over its generated graph first, then over Â.
@@ -206,8 +202,7 @@ class ModalityViews(nn.Module):
         tuple of Tensor
             z_m of the users and of the items.
         """
-        start = generated(torch.cat([users, projected]))
-        start_users, start_items = start.split([len(users), len(projected)])
+        start_users, start_items = generated(users, projected)
         return propagate(operator, start_users, start_items, self.layers, rows=rows)
 
 

@@ -155,7 +155,7 @@ def test_item_bias_starts_at_log_popularity_and_adds_to_the_score(tiny_dataset: 
 def test_anchors_are_distinct_nodes_of_the_batch() -> None:
     config, generator = ContrastConfig(distinct=True, anchors=3), torch.Generator().manual_seed(0)
     nodes, alone = torch.tensor([5, 5, 1, 9, 9, 9, 2]), torch.tensor([4, 4, 4])
-    drawn = [draw_anchors(nodes, alone, config, generator) for _ in range(60)]
+    drawn = [draw_anchors(nodes, alone, (10, 10), config, generator) for _ in range(60)]
     chosen = [tuple(sorted(anchors.users.tolist())) for anchors in drawn]
     assert {len(set(anchors)) for anchors in chosen} == {3}
     assert set().union(*chosen) == {1, 2, 5, 9}
@@ -262,3 +262,55 @@ def test_lightgcn_equals_its_equation(tiny_dataset: Any) -> None:
     assert terms["regularisation"].item() == pytest.approx(
         1e-4 * np.square(ego[rows]).sum() / 2 / len(users), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("sources", [["two_hop"], ["neighbours"], ["two_hop", "neighbours"]])
+def test_proposals_are_the_best_candidates_and_are_marked(tiny_dataset: Any, sources: list[str]) -> None:
+    model, _ = make(tiny_dataset, knowledge={"top": 2, "candidates": sources, "proposals": 5}, neighbours=3)
+    diffusion, n = model.knowledge_diffusion, model.edges.n_entities
+    context = diffusion.context(model.user_embedding.detach())
+    generator = torch.Generator().manual_seed(0)
+    regenerated = diffusion.regenerate(context, generator)
+    rows = torch.arange(n)
+    activation = diffusion.process.reverse(diffusion.matrix, rows, context, 0, generator)
+    scores = diffusion.denoiser.decode(activation).detach().numpy()
+    allowed = diffusion._candidates.dense().numpy() > 0
+    known = {(h, t) for h, t in zip(model.edges.head.tolist(), model.edges.tail.tolist(), strict=True)}
+    assert {(h, t) for h, t in np.argwhere(allowed).tolist()} > known  # proposals are on offer
+    pairs = set()
+    for row in range(n):
+        columns = np.flatnonzero(allowed[row])
+        best = columns[np.argsort(-scores[row, columns], kind="stable")[:2]]
+        pairs |= {frozenset((row, int(column))) for column in best}
+    kept = {
+        frozenset((h, t))
+        for h, t, keep in zip(
+            model.edges.head.tolist(), model.edges.tail.tolist(), regenerated.kept.tolist(), strict=True
+        )
+        if keep
+    }
+    proposed = {
+        frozenset(pair) for pair in zip(regenerated.head.tolist(), regenerated.tail.tolist(), strict=True)
+    }
+    assert kept == {pair for pair in pairs if tuple(pair) in known or tuple(pair)[::-1] in known}
+    assert proposed == pairs - kept
+    assert len(regenerated.head) == 2 * len(proposed)
+    view = model._view(regenerated)
+    marked = view.relation == model.edges.n_relations
+    assert {
+        frozenset(p) for p in zip(view.head[marked].tolist(), view.tail[marked].tolist(), strict=True)
+    } == proposed
+    assert model.knowledge_encoder.relations.shape[0] == model.edges.n_relations + 1
+
+
+def test_generated_items_of_a_modality_are_among_its_candidates(tiny_dataset: Any) -> None:
+    model, _ = make(
+        tiny_dataset, modality={"candidates": ["neighbours"], "proposals": 3, "top": 4}, neighbours=2
+    )
+    for name, operator in model.graphs.generated.items():
+        allowed = model._modality_candidates[name].dense().numpy() > 0
+        found = operator.to_users(torch.eye(tiny_dataset.n_items)).numpy() > 0
+        assert (allowed & ~found).sum() > 0  # some were not chosen
+        assert not (found & ~allowed).any()
+        counts = allowed.sum(axis=1)
+        assert (found.sum(axis=1) == np.minimum(counts, 4)).all()

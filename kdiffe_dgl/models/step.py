@@ -1,4 +1,4 @@
-"""The graphs that a step of training reads: whole, or a sample with nodes of its own numbers."""
+"""What a step of training reads: graphs, whole or sampled, and the nodes of its batch in their numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from kdiffe_dgl.graph.bipartite import BipartiteOperator
-from kdiffe_dgl.graph.operators import Propagation
+from kdiffe_dgl.models.contrast import Anchors
 from kdiffe_dgl.models.knowledge import KnowledgeView
 
-__all__ = ["StepGraphs"]
+__all__ = ["Step", "StepGraphs"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class StepGraphs:
     operator: BipartiteOperator
     knowledge: KnowledgeView | None = None
     regenerated: KnowledgeView | None = None
-    generated: Mapping[str, Propagation] = field(default_factory=dict)
+    generated: Mapping[str, BipartiteOperator] = field(default_factory=dict)
     users: Tensor | None = None
     entities: Tensor | None = None
 
@@ -46,3 +46,33 @@ class StepGraphs:
     def items(self) -> Tensor | None:
         """Numbers of the items in the whole graph; null: this is the whole graph."""
         return None if self.entities is None else self.entities[: self.n_items]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A batch, in the numbers of its graphs.
+
+    Attributes
+    ----------
+    graphs
+        Whole, or sampled around the batch.
+    users, positives, negatives
+        Users, observed items and sampled items, int64 ``[batch]`` each.
+    anchors
+        What is contrasted.
+    candidates
+        Items among which the softmax loss looks for the observed one; null: all.
+    targets
+        Position of each observed item among them, int64 ``[batch]``.
+    log_weight
+        Of each candidate, where they are a sample: see :func:`kdiffe_dgl.training.losses.softmax_loss`.
+    """
+
+    graphs: StepGraphs
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+    anchors: Anchors
+    candidates: Tensor | None
+    targets: Tensor
+    log_weight: Tensor | None = None
