@@ -166,17 +166,18 @@ def test_sampled_operator_keeps_the_weights_or_their_sums(tiny_dataset: Any, res
     n = tiny_dataset.n_users
     operator = BipartiteOperator.from_scipy(matrix, n)
     users, items = torch.tensor([5, 0, 9, 22]), torch.tensor([3, 11, 0, 6, 1])
-    part = operator.sample(users, items, rescale)
+    sample = operator.sample(users, items, rescale)
     dense = matrix.toarray()
     block = dense[np.ix_(users, n + items)]
     to_users, to_items = block.copy(), block.T.copy()
     if rescale:
-        for rows, full in ((to_users, dense[users, n:]), (to_items, dense[n + items, :n])):
-            sums = rows.sum(axis=1)
-            rows *= np.divide(full.sum(axis=1), sums, out=np.ones(len(sums)), where=sums > 0)[:, None]
+        to_users, to_items = (
+            part * np.divide(full.sum(1), part.sum(1), out=np.ones(len(part)), where=part.sum(1) > 0)[:, None]
+            for part, full in ((to_users, dense[users, n:]), (to_items, dense[n + items, :n]))
+        )
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=(5, 3)).astype(np.float32)
-    found = part(torch.tensor(x), torch.tensor(y))
+    found = sample(torch.tensor(x), torch.tensor(y))
     diagonal = dense.diagonal()
     np.testing.assert_allclose(found[0], to_users @ y + diagonal[users][:, None] * x, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
