@@ -96,6 +96,21 @@ class RecommenderModel(nn.Module, ABC):
     def representations(self) -> tuple[Tensor, Tensor]:
         """Return users ``[users, dim]`` and items ``[items, dim]``, without gradient; score: dot product."""
 
+    def graph_state(self) -> dict[str, Tensor]:
+        """Return what :meth:`begin_epoch` made that the representations depend on beside the weights."""
+        return {}
+
+    def load_graph_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`graph_state` gave.
+
+        Raises
+        ------
+        ValueError
+            If it is not of this model.
+        """
+        if state:
+            raise ValueError(f"model {self.name} keeps no graphs; got {', '.join(state)}")
+
     def recommender_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the trainer's optimiser steps (side networks have their own)."""
         return list(self.parameters())

@@ -5,6 +5,7 @@ Source: Mo, Liu, Tang, Gao, Liu, *Knowledge-aware Diffusion-Enhanced Multimedia 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import ClassVar
@@ -125,6 +126,7 @@ class KDiffE(RecommenderModel):
         self.modality_diffusions: dict[str, GraphDiffusion] = {}
         self._modality_candidates: dict[str, SparseRows] = {}
         self.regenerated: Regenerated | None = None
+        self._generated_edges: dict[str, tuple[Tensor, Tensor]] = {}
         if features:
             self._init_modalities(features, interactions.tocoo(), generator)
         # Registers their parameters with the module, by position: torch refuses some names.
@@ -171,8 +173,7 @@ class KDiffE(RecommenderModel):
             context = self.knowledge_diffusion.context(user)
             log["diffusion/knowledge"] = self.knowledge_diffusion.train_guided(context, entity, generator)
             regenerated = self.knowledge_diffusion.regenerate(context, generator)
-            self.regenerated = regenerated
-            self.graphs = replace(self.graphs, regenerated=self._view(regenerated))
+            self._take_regenerated(regenerated)
             log["kept/knowledge"] = float(regenerated.kept.double().mean())
             if self.config.knowledge.candidates:
                 log["proposed/knowledge"] = len(regenerated.head) / max(1, len(self.edges))
@@ -180,17 +181,51 @@ class KDiffE(RecommenderModel):
             with torch.no_grad():
                 projected = self.modality_views.project(None)
             context, target = self.user_mean(item), self.user_sum(item)
-            generated = {}
             for name, diffusion in self.modality_diffusions.items():
                 guidance = LinearGuidance(basis=projected[name], target=target)
                 log[f"diffusion/{name}"] = diffusion.train_epoch(context, guidance, generator)
-                users, items = self._generated(name, context, generator)
-                view = interaction_view(users.cpu(), items.cpu(), self.n_users, self.n_items)
-                generated[name] = view_operator(view, self.device)
-            self.graphs = replace(self.graphs, generated=generated)
+                self._take_generated(name, *self._generate(name, context, generator))
         return log
 
-    def _generated(self, name: str, context: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _take_regenerated(self, regenerated: Regenerated) -> None:
+        self.regenerated = regenerated
+        self.graphs = replace(self.graphs, regenerated=self._view(regenerated))
+
+    def _take_generated(self, name: str, users: Tensor, items: Tensor) -> None:
+        self._generated_edges[name] = users, items
+        view = interaction_view(users.cpu(), items.cpu(), self.n_users, self.n_items)
+        operator = view_operator(view, self.device)
+        self.graphs = replace(self.graphs, generated={**self.graphs.generated, name: operator})
+
+    def graph_state(self) -> dict[str, Tensor]:
+        """Return which edges diffusion kept, proposed and generated; see the base class."""
+        state = {}
+        if self.regenerated is not None:
+            found = self.regenerated
+            state = {"knowledge/kept": found.kept, "knowledge/head": found.head, "knowledge/tail": found.tail}
+        # By position: names of modalities may hold anything.
+        for number, name in enumerate(self.modality_diffusions):
+            if name in self._generated_edges:
+                users, items = self._generated_edges[name]
+                state |= {f"modality/{number}/users": users, f"modality/{number}/items": items}
+        return state
+
+    def load_graph_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the graphs of an epoch; see the base class."""
+        state = {name: value.to(self.device) for name, value in state.items()}
+        try:
+            if self.knowledge_diffusion is not None:
+                kept, head, tail = (state[f"knowledge/{part}"] for part in ("kept", "head", "tail"))
+                if kept.shape != self.edges.head.shape:
+                    raise ValueError(f"graphs of {len(kept)} edges; expected {len(self.edges)}")
+                self._take_regenerated(Regenerated(kept, head, tail))
+            for number, name in enumerate(self.modality_diffusions):
+                users, items = (state[f"modality/{number}/{side}"] for side in ("users", "items"))
+                self._take_generated(name, users, items)
+        except KeyError as error:
+            raise ValueError(f"graphs without {error.args[0]}") from error
+
+    def _generate(self, name: str, context: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the user-item edges that diffusion generates for a modality."""
         diffusion, top = self.modality_diffusions[name], self.config.modality.top
         if name in self._modality_candidates:

@@ -7,6 +7,7 @@
 ``items.parquet``          ``item``, ``id`` (original), ``label``, in the order of the representations
 ``seen.parquet``           ``user``, ``item``, ``split``: what a user has met already
 ``model.safetensors``      weights
+``graphs.safetensors``     edges that diffusion kept, proposed and generated in the best epoch
 ``representations.safetensors`` ``user`` [users, dim] and ``item`` [items, dim]; score = dot product
 ``history.json``           a list of epochs
 ``metrics.json``           validation and test metrics
@@ -41,6 +42,7 @@ SCHEMA_VERSION = 1
 INDEX = "run.json"
 CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
+GRAPHS = "graphs.safetensors"
 REPRESENTATIONS = "representations.safetensors"
 HISTORY = "history.json"
 METRICS = "metrics.json"
@@ -207,6 +209,14 @@ class RunFolder:
     def weights(self) -> dict[str, np.ndarray]:
         """Read the weights."""
         return files.read_tensors(self.path / WEIGHTS, _UNFINISHED)
+
+    def write_graphs(self, state: Mapping[str, Any]) -> None:
+        """Write the graphs of the best epoch: name -> array or torch tensor."""
+        files.write_tensors(self.path / GRAPHS, state)
+
+    def graphs(self) -> dict[str, np.ndarray]:
+        """Read the graphs of the best epoch."""
+        return files.read_tensors(self.path / GRAPHS, _UNFINISHED)
 
     def write_representations(self, user: Any, item: Any) -> None:
         """Write the final representations, arrays or torch tensors, as float32.

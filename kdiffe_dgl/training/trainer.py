@@ -22,6 +22,7 @@ from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kdiffe_dgl.training.config import RunConfig
 from kdiffe_dgl.training.negatives import NegativeSampler
+from kdiffe_dgl.training.restore import model_seed
 
 __all__ = ["FitResult", "NoProgress", "Progress", "Trainer"]
 
@@ -85,8 +86,8 @@ class _State:
     result
         History and best epoch.
     best
-        On the CPU: ``weights/NAME``, ``user`` and ``item`` of the best epoch; empty before it. They are
-        part of the checkpoint, so the run folder never mixes two epochs, whenever a run is killed.
+        On the CPU: ``weights/NAME``, ``graphs/NAME``, ``user`` and ``item`` of the best epoch; empty before
+        it. They are part of the checkpoint, so the run folder never mixes two epochs, whenever a run is killed.
     """
 
     result: FitResult = field(default_factory=FitResult)
@@ -159,11 +160,11 @@ class Trainer:
         cutoff = int(config.training.monitor.partition("@")[2])
         self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, cutoff))
         self.sampler = NegativeSampler(self.pairs.numpy(), dataset.n_users, dataset.n_items)
-        initial, sampling, model = (int(state) for state in np.random.SeedSequence(seed).generate_state(3))
+        _, sampling, model = (int(state) for state in np.random.SeedSequence(seed).generate_state(3))
         self.sampling = torch.Generator().manual_seed(sampling)
         self.generator = torch.Generator(self.device).manual_seed(model)
         self.model: RecommenderModel = model_class(config.name)(
-            dataset, config.model, torch.Generator().manual_seed(initial), self.device
+            dataset, config.model, torch.Generator().manual_seed(model_seed(seed)), self.device
         )
         self.optimiser = torch.optim.Adam(
             self.model.recommender_parameters(), lr=config.training.learning_rate, fused=True
@@ -261,16 +262,20 @@ class Trainer:
     def _snapshot(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         tensors = {f"weights/{name}": value for name, value in self.model.state_dict().items()}
         tensors.update(user=user, item=item)
+        tensors.update({f"graphs/{name}": value for name, value in self.model.graph_state().items()})
         return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
 
     def _write_best(self, run: RunFolder) -> None:
         best = self._state.best
         if not best:
             return
-        prefix = "weights/"
-        run.write_weights(
-            {name.removeprefix(prefix): value for name, value in best.items() if name.startswith(prefix)}
-        )
+        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "graphs": {}}
+        for path, value in best.items():
+            part, _, name = path.partition("/")
+            if name:
+                parts[part][name] = value
+        run.write_weights(parts["weights"])
+        run.write_graphs(parts["graphs"])
         run.write_representations(best["user"], best["item"])
         run.write_history(self.result.history)
 
