@@ -7,6 +7,9 @@ from torch import Tensor
 
 __all__ = ["rank_items"]
 
+_CHUNK = 64
+"""Items whose greatest score is looked at first, where there are many items."""
+
 
 def rank_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the ``k`` best items of each user, ties broken in favour of the lower item index.
@@ -32,6 +35,8 @@ def rank_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         shape: ``[users, k]``
     """
     n_items = scores.shape[1]
+    if n_items >= 4 * _CHUNK * k:
+        return _rank_within_chunks(scores, k)
     values, items = torch.topk(scores, min(k + 1, n_items), dim=1)
     if n_items > k:
         last = values[:, k - 1]
@@ -43,6 +48,25 @@ def rank_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     items = items.sort(dim=1).values
     values, order = scores.gather(1, items).sort(dim=1, descending=True, stable=True)
     return items.gather(1, order), values
+
+
+def _rank_within_chunks(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Rank only the items of the ``k`` best chunks, by their greatest scores: no other holds one of the best.
+
+    An item of another chunk is beaten by the best item of each of these: by its score, or, where the
+    scores are equal, by its lower index.
+    """
+    n_items = scores.shape[1]
+    whole = n_items // _CHUNK
+    greatest = scores[:, : whole * _CHUNK].unflatten(1, (whole, _CHUNK)).amax(dim=2)
+    if whole * _CHUNK < n_items:
+        greatest = torch.cat([greatest, scores[:, whole * _CHUNK :].amax(dim=1, keepdim=True)], dim=1)
+    chunks = rank_items(greatest, k)[0].sort(dim=1).values
+    items = (chunks.unsqueeze(2) * _CHUNK + torch.arange(_CHUNK, device=scores.device)).flatten(1)
+    within = scores.gather(1, items.clamp(max=n_items - 1)).masked_fill_(items >= n_items, -torch.inf)
+    # The chosen items are in the order of their indices, so ties among them go the right way.
+    places, values = rank_items(within, k)
+    return items.gather(1, places).clamp_(max=n_items - 1), values
 
 
 def _first_of_tied(scores: Tensor, last: Tensor, k: int) -> Tensor:

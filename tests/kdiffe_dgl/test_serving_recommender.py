@@ -189,3 +189,24 @@ def test_needs_neither_torch_nor_dgl(run: RunFolder) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("width", [256, 257, 319, 320, 5000, 40_000])
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("distinct", [2, 40, 10**6])
+def test_wide_rows_are_ranked_by_chunks_in_the_same_order(width: int, k: int, distinct: int) -> None:
+    rng = np.random.default_rng(width + k)
+    scores = rng.integers(0, distinct, (6, width)).astype(np.float32)
+    scores[0, rng.permutation(width)[: width - 2]] = -np.inf  # fewer than k are left
+    scores[1, : width - 1] = -np.inf  # the last, ragged chunk alone
+    scores[2] = 7
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    columns, values = rank_rows(scores, k)
+    items, tops = rank_items(torch.from_numpy(scores), k)
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))
+    np.testing.assert_array_equal(tops.numpy(), values)
+    shown = values > -np.inf
+    np.testing.assert_array_equal(columns[shown], expected[shown])
+    np.testing.assert_array_equal(items.numpy()[shown], expected[shown])
+    assert columns.max() < width
+    assert items.max() < width
