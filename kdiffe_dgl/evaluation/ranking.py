@@ -51,7 +51,7 @@ def rank_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _rank_within_chunks(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Rank only the items of the ``k`` best chunks, by their greatest scores: no other holds one of the best.
+    """Rank only the items of the ``k`` best chunks, by greatest scores: no other holds one of the best.
 
     An item of another chunk is beaten by the best item of each of these: by its score, or, where the
     scores are equal, by its lower index.

@@ -52,7 +52,7 @@ def rank_rows(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rank_within_chunks(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rank only the columns of the ``k`` best chunks, by their greatest scores: no other holds one of the best.
+    """Rank only the columns of the ``k`` best chunks, by greatest scores: no other holds one of the best.
 
     A column of another chunk is beaten by the best column of each of these: by its score, or, where the
     scores are equal, by its lower number.

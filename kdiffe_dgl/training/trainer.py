@@ -87,7 +87,8 @@ class _State:
         History and best epoch.
     best
         On the CPU: ``weights/NAME``, ``graphs/NAME``, ``user`` and ``item`` of the best epoch; empty before
-        it. They are part of the checkpoint, so the run folder never mixes two epochs, whenever a run is killed.
+        it. They are part of the checkpoint, so the run folder never mixes two epochs, whenever a run is
+        killed.
     """
 
     result: FitResult = field(default_factory=FitResult)
