@@ -52,7 +52,10 @@ test: lint
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/evaluation.py
-	$(BIN)/python benchmarks/epoch.py
+	$(BIN)/python benchmarks/topk.py
+	$(BIN)/python benchmarks/scaling.py --sizes 3000 10000 30000
+	$(BIN)/python benchmarks/against_published.py --users 2000 --items 1500 --interactions 14000 --entities 300 \
+		--triples 13000 --preset tiktok
 	$(BIN)/python benchmarks/kg_build.py --sizes 50000 100000
 
 clean:
