@@ -30,7 +30,7 @@ from kg_builders.neighbours import (
 )
 from kg_builders.schema import ITEM, NAMED_SCHEMA, KnowledgeGraph
 
-__all__ = ["ModalityReport", "ModalitySettings", "check_features", "modality_graph"]
+__all__ = ["ModalityReport", "ModalitySettings", "check_features", "find_neighbours", "modality_graph"]
 
 EXACT_LIMIT = 50_000
 """Number of items up to which neighbours are exact by default; twice as many take four times as long."""
@@ -222,7 +222,7 @@ def _relate(
     present = np.any(matrix != 0, axis=1)
     if missing is not None:
         present &= ~missing
-    (row, neighbour, cosine), method, recall = _neighbours(unit, usable, settings)
+    (row, neighbour, cosine), method, recall = find_neighbours(unit, usable, settings)
     pairs = mutual_pairs if settings.mutual else neighbour_pairs
     low, high = pairs(row, neighbour, len(ids))
     # Each pair's cosine, looked up among the directed ones, which are sorted by row and neighbour.
@@ -313,10 +313,29 @@ def _count_repeated(matrix: np.ndarray, present: NDArray[np.bool_]) -> int:
     return sum(count for count in counts.values() if count > 1)
 
 
-def _neighbours(
+def find_neighbours(
     unit: NDArray[np.float64], usable: NDArray[np.bool_], settings: ModalitySettings
 ) -> tuple[Found, str, float | None]:
-    """Return the neighbours, how they were found, and the share of the exact ones if not by these."""
+    """Find the nearest neighbours of items, exactly or approximately as the settings say.
+
+    Parameters
+    ----------
+    unit, usable
+        From :func:`kg_builders.neighbours.unit_rows`.
+    settings
+        Number of neighbours, least similarity and method.
+
+    Returns
+    -------
+    tuple
+        Row, neighbour and cosine of each pair; ``"exact"`` or ``"approximate"``; and the share of the exact
+        neighbours that was found, estimated, if not all were.
+
+    Raises
+    ------
+    InputError
+        If they are to be approximate, and faiss is not installed.
+    """
     k, least = settings.neighbours, settings.min_similarity
     approximate = settings.method == "approximate" or (
         settings.method == "auto" and int(usable.sum()) > EXACT_LIMIT

@@ -8,14 +8,16 @@ import numpy as np
 import torch
 
 from kdiffe_dgl.diffusion.rows import SparseRows
-from kg_builders.modality import ModalitySettings
-from kg_builders.neighbours import nearest_neighbours, unit_rows
+from kg_builders.modality import ModalitySettings, find_neighbours
+from kg_builders.neighbours import unit_rows
 
 __all__ = ["similar_items"]
 
 
 def similar_items(features: Iterable[np.ndarray], k: int, size: int | None = None) -> SparseRows:
-    """Return the nearest items of each item by cosine, of any of some modalities.
+    """Return the nearest items of each item by cosine, in any of some modalities.
+
+    Beyond 50,000 items they are approximate, with the extra ``faiss``.
 
     Parameters
     ----------
@@ -26,11 +28,12 @@ def similar_items(features: Iterable[np.ndarray], k: int, size: int | None = Non
     size
         Rows and columns of the result, where there are other entities after the items.
     """
+    settings = ModalitySettings(neighbours=k)
     pairs, n_items = [np.empty((2, 0), dtype=np.int64)], 0
     for matrix in features:
         n_items = len(matrix)
-        unit, usable = unit_rows(np.asarray(matrix), ModalitySettings().centre)
-        rows, columns, _ = nearest_neighbours(unit, usable, k)
+        unit, usable = unit_rows(np.asarray(matrix), settings.centre)
+        (rows, columns, _), _, _ = find_neighbours(unit, usable, settings)
         pairs.append(np.stack([rows, columns]).astype(np.int64))
     rows, columns = torch.from_numpy(np.concatenate(pairs, axis=1))
     return SparseRows.from_pairs(rows, columns, size or n_items, size or n_items)
