@@ -1,0 +1,1 @@
+"""Why an item was recommended: the paths that carry its score."""

@@ -1,0 +1,166 @@
+"""Scores with edges weighed or deleted are those of a model whose graphs were built that way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kdiffe_dgl.explain.score import EdgeScore
+from kdiffe_dgl.graph.bipartite import BipartiteOperator
+from kdiffe_dgl.graph.hetero import bipartite, knowledge_graph
+from kdiffe_dgl.graph.operators import normalised_adjacency
+from kdiffe_dgl.models.kdiffe import KDiffE
+from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
+from kdiffe_dgl.models.knowledge import KnowledgeView
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "deep": {"layers": 2, "knowledge": {"layers": 2, "residual": 0.7}},
+    "regenerated": {
+        "item_bias": True,
+        "knowledge": {"main": "regenerated", "candidates": ["two_hop"], "normalise": False, "layers": 2},
+        "modality": {"gated": True, "top": 2},
+    },
+    "no walks": {"attention": {"epsilon": 0.0}, "layers": 0, "knowledge": {"layers": 3}},
+    "no knowledge": {"knowledge": {"layers": 0}},
+}
+
+
+def build(dataset: Any, variant: str) -> KDiffE:
+    """Return a model with trained-like weights: an epoch's graphs, and weights that are not small."""
+    generator = torch.Generator().manual_seed(3)
+    config = KDiffEConfig.model_validate({"dim": 6, **VARIANTS[variant]})
+    model = KDiffE(dataset, config, generator, torch.device("cpu"))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
+    model.begin_epoch(generator)
+    return model.eval()
+
+
+def scores(model: KDiffE) -> np.ndarray:
+    users, items = model.representations()
+    return (users.double() @ items.double().T).numpy()
+
+
+def rebuilt(model: KDiffE, explained: EdgeScore, deleted: np.ndarray) -> np.ndarray:
+    """Return all scores after the model's graphs are built without some edges, by the model's own code."""
+    pairs, links = explained.edges.pairs, explained.edges.links
+    gone = {(pairs.users[n], pairs.items[n]) for n in deleted if n < len(pairs)}
+    interactions = bipartite(model.graph).tolil()
+    similarity = interactions.copy().astype(np.float64)
+    epsilon = model.config.attention.epsilon
+    matrix = np.asarray(model.graphs.operator.to_users._forward.to_dense(), dtype=np.float64)
+    degree = [1 + np.asarray(interactions.sum(axis=axis)).ravel() for axis in (1, 0)]
+    for user, item in zip(*interactions.nonzero(), strict=True):
+        entry = matrix[user, item] * np.sqrt(degree[0][user] * degree[1][item])
+        similarity[user, item] = (entry - 1) / epsilon if epsilon else 0.0
+    for user, item in gone:
+        interactions[user, item] = similarity[user, item] = 0.0
+    interactions, similarity = interactions.tocsr(), similarity.tocsr()
+    interactions.eliminate_zeros()
+    n_users = model.n_users
+    new = normalised_adjacency(interactions, similarity, epsilon)
+    graphs = replace(model.graphs, operator=BipartiteOperator.from_scipy(new, n_users))
+    generated = {}
+    for name, (users, items) in model._generated_edges.items():
+        stay = np.array([pair not in gone for pair in zip(users.tolist(), items.tolist(), strict=True)])
+        binary = np.zeros((n_users, model.n_items))
+        binary[users.numpy()[stay], items.numpy()[stay]] = 1.0
+        from scipy.sparse import csr_matrix
+
+        generated[name] = BipartiteOperator.from_scipy(normalised_adjacency(csr_matrix(binary)), n_users)
+    graphs = replace(graphs, generated=generated)
+    if links is not None:
+        apart = {
+            (links.first[n - len(pairs)], links.second[n - len(pairs)]) for n in deleted if n >= len(pairs)
+        }
+        head, tail = model.edges.head, model.edges.tail
+        keep = torch.tensor(
+            [(min(h, t), max(h, t)) not in apart for h, t in zip(head.tolist(), tail.tolist(), strict=True)]
+        )
+        proposed = None
+        if model.config.knowledge.main == "regenerated":
+            assert model.regenerated is not None
+            keep &= model.regenerated.kept
+            ends = model.regenerated.head, model.regenerated.tail
+            stay = torch.tensor(
+                [
+                    (min(h, t), max(h, t)) not in apart
+                    for h, t in zip(*(e.tolist() for e in ends), strict=True)
+                ]
+            )
+            proposed = tuple(end[stay.bool()] for end in ends)
+        view = KnowledgeView(knowledge_graph(model.edges, keep, proposed), torch.device("cpu"))
+        key = "regenerated" if model.config.knowledge.main == "regenerated" else "knowledge"
+        graphs = replace(graphs, **{key: view})
+    before, model.graphs = model.graphs, graphs
+    found = scores(model)
+    model.graphs = before
+    return found
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_score_with_all_edges_is_that_of_the_model(tiny_dataset: Any, variant: str) -> None:
+    model = build(tiny_dataset, variant)
+    explained, expected = EdgeScore(model), scores(model)
+    for user, item in [(0, 0), (5, 13), (23, 17)]:
+        assert explained.score(user, item) == pytest.approx(expected[user, item], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_deletion_is_building_without(tiny_dataset: Any, variant: str) -> None:
+    model = build(tiny_dataset, variant)
+    explained, rng = EdgeScore(model), np.random.default_rng(1)
+    pairs, links = explained.edges.pairs, explained.edges.links
+    user, item = 4, 7
+    own = np.flatnonzero(pairs.users == user)
+    deletions = [own, own[:1], rng.choice(len(pairs), 9, replace=False)]
+    if links is not None:
+        of_item = len(pairs) + np.flatnonzero((links.first == item) | (links.second == item))
+        deletions += [of_item, of_item[:1], np.concatenate([own[:2], of_item[:2]])]
+    found = explained.without(user, item, deletions)
+    whole = explained.score(user, item)
+    for deleted, score in zip(deletions, found, strict=True):
+        expected = rebuilt(model, explained, deleted)[user, item]
+        assert score == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        assert abs(score - whole) > 1e-4  # these edges matter
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradient_is_the_slope_of_the_weighted_score(tiny_dataset: Any, variant: str) -> None:
+    explained = EdgeScore(build(tiny_dataset, variant))
+    n_pairs, links = len(explained.edges.pairs), explained.edges.links
+    user, item = 4, 7
+    wanted = np.empty(0, dtype=np.int64) if links is None else n_pairs + np.flatnonzero(links.first == item)
+    slope = explained.gradient(user, item, wanted)
+    assert explained.gradient(user, item, wanted[:0])[n_pairs:].max(initial=0) == 0
+    for edge in [*np.flatnonzero(explained.edges.pairs.users == user), *wanted[:3]]:
+        values = []
+        for step in (-1e-5, 1e-5):
+            pairs, others = (
+                torch.ones(n_pairs, dtype=torch.float64),
+                torch.ones(len(wanted), dtype=torch.float64),
+            )
+            if edge < n_pairs:
+                pairs[edge] += step
+            else:
+                others[np.searchsorted(wanted, edge)] += step
+            values.append(float(explained._weighted(user, item, pairs, wanted - n_pairs, others)))
+        assert slope[edge] == pytest.approx((values[1] - values[0]) / 2e-5, rel=1e-4, abs=1e-8)
+
+
+@pytest.mark.parametrize("variant", ["paper", "regenerated"])
+def test_weight_zero_deletes(tiny_dataset: Any, variant: str) -> None:
+    explained = EdgeScore(build(tiny_dataset, variant))
+    links, n_pairs = explained.edges.links, len(explained.edges.pairs)
+    assert links is not None
+    gone = np.array([0, 5, n_pairs + 2, n_pairs + 9])
+    pairs = torch.ones(n_pairs, dtype=torch.float64)
+    pairs[[0, 5]] = 0.0
+    weighted = explained._weighted(0, 2, pairs, np.array([2, 9]), torch.zeros(2, dtype=torch.float64))
+    assert float(weighted) == pytest.approx(explained.without(0, 2, [gone])[0], abs=1e-12)
