@@ -43,6 +43,8 @@ EXTRAS = {
     "image-models": ["timm>=1.0", "torchvision", "transformers>=5", "pillow>=10"],
     "sound": ["librosa>=0.10", "soundfile>=0.12"],
     "faiss": ["faiss-cpu>=1.8"],
+    # Builds the site of the documentation; nothing imports it.
+    "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
 }
 
 # Extras whose tests are worth their size; the others' tests are skipped where these are missing.

@@ -1,0 +1,320 @@
+"""Every command line in the documentation has options that exist, and those that can be run are run.
+
+A fenced block that is to be run has a line before it, which is not seen on the page::
+
+    <!-- run: library -->
+
+Blocks of one page with the same word run one after the other, in one folder that the function of that name
+fills. Training is cut to an epoch of few steps; nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import re
+import runpy
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from kdiffe_dgl.cli import main as kdiffe
+from kdiffe_dgl.cli.train import settings_for
+from kdiffe_dgl.data.planted_files import save_planted
+from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kg_builders.cli import main as kg_build
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS: dict[str, click.Group] = {"kdiffe": kdiffe, "kg-build": kg_build}
+SHELL = ("sh", "bash", "shell", "console")
+FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<language>[\w+-]*)[^`]*$")
+RUN = re.compile(r"^ *<!-- run: (?P<workspace>[\w-]+) -->$")
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
+OPERATORS = ("|", "||", "&", "&&", ";", ">", ">>", "2>")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: where it begins, what it holds, and in which workspace it runs, if it does."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    workspace: str | None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line of ours."""
+
+    words: tuple[str, ...]
+    page: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line} {shlex.join(self.words)}"
+
+
+def parse_blocks(page: str, text: str) -> Iterator[Block]:
+    workspace = None
+    lines = iter(enumerate(text.splitlines(), start=1))
+    for number, line in lines:
+        if run := RUN.match(line):
+            workspace = run["workspace"]
+            continue
+        fence = FENCE.match(line)
+        if fence is None:
+            assert workspace is None or not line.strip(), f"{page}:{number}: expected the block that runs"
+            continue
+        body = []
+        for _, inner in lines:
+            if inner.strip() == fence["ticks"]:
+                break
+            body.append(inner.removeprefix(fence["indent"]))
+        else:
+            raise AssertionError(f"{page}:{number}: the block has no end")
+        yield Block(page, number, fence["language"], "\n".join(body), workspace)
+        workspace = None
+
+
+def commands_of(block: Block) -> list[Command]:
+    """Return the commands of ours in a block of shell lines, each up to a pipe or the like."""
+    if block.language not in SHELL:
+        return []
+    found = []
+    for line in re.sub(r"\\\n\s*", " ", block.text).splitlines():
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        while words and ASSIGNMENT.fullmatch(words[0]):
+            words.pop(0)
+        if words and (program := words[0].rpartition("/")[2]) in PROGRAMS:
+            end = next((place for place, word in enumerate(words) if word in OPERATORS), None)
+            found.append(Command((program, *words[1:end]), block.page, block.line))
+    return found
+
+
+def parse(words: tuple[str, ...]) -> click.Context:
+    """Parse a command line with click's own commands and run nothing."""
+    command: click.Command = PROGRAMS[words[0]]
+    context, name, rest = None, words[0], list(words[1:])
+    while isinstance(command, click.Group):
+        context = click.Context(command, info_name=name, parent=context)
+        given = rest
+        _, rest, _ = command.make_parser(context).parse_args(list(given))
+        if not rest:
+            if given:
+                # --help and --version end the parsing here.
+                command.make_context(name, given, parent=context.parent)
+            raise click.UsageError("names no command")
+        found, inner, rest = command.resolve_command(context, rest)
+        assert inner is not None
+        assert found is not None
+        command, name = inner, found
+    return command.make_context(name, rest, parent=context)
+
+
+@functools.cache
+def all_blocks() -> tuple[Block, ...]:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return tuple(
+        block
+        for page in pages
+        for block in parse_blocks(page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8"))
+    )
+
+
+def all_commands() -> list[Command]:
+    return [command for block in all_blocks() for command in commands_of(block)]
+
+
+def check_settings(context: click.Context) -> None:
+    """Check the settings that a training command gives: --set, --preset and --model."""
+    given = context.params
+    if context.info_name == "train" and not given["resume"]:
+        settings_for(given["data"].name, given["preset_name"], None, given["overrides"], given["model"])
+    if context.info_name == "quickstart":
+        settings_for("ml-100k", None, None, given["overrides"], None)
+
+
+@pytest.mark.parametrize("command", all_commands(), ids=str)
+def test_command_line_is_one_that_exists(command):
+    try:
+        context = parse(command.words)
+    except click.exceptions.Exit:
+        # --help and --version end the parsing.
+        return
+    except click.ClickException as error:
+        pytest.fail(f"{command}: {error.format_message()}")
+    check_settings(context)
+
+
+def test_listed_commands_exist():
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    listed = [line.split("`")[1].split() for line in text.splitlines() if line.startswith(("| `kd", "| `kg"))]
+    assert len(listed) > 15
+    for program, *names in listed:
+        command: click.Command | None = PROGRAMS[program]
+        for name in names:
+            assert isinstance(command, click.Group)
+            command = command.get_command(click.Context(command), name)
+        assert command is not None, f"{program} {' '.join(names)}"
+
+
+# --- commands that run ---------------------------------------------------------------------------
+
+
+def library(folder: Path) -> None:
+    """Files of a library: loans.csv, books.csv, covers.npy, rules.yaml."""
+    example = runpy.run_path(str(ROOT / "examples" / "04_own_csv.py"))
+    example["write_library"](folder)
+
+
+def catalogue(folder: Path) -> None:
+    """A catalogue without interactions: books.csv, and covers.npy in its order."""
+    library(folder)
+    for name in ("loans.csv", "rules.yaml"):
+        (folder / name).unlink()
+
+
+def planted_data(folder: Path) -> None:
+    """Planted data in data/planted, with the raw files in it."""
+    save_planted(planted(PlantedConfig(n_users=60, n_items=50)), folder / "data" / "planted", overwrite=False)
+
+
+def empty(folder: Path) -> None:
+    """Nothing."""
+
+
+WORKSPACES: dict[str, Callable[[Path], None]] = {
+    "library": library,
+    "catalogue": catalogue,
+    "planted": planted_data,
+    "empty": empty,
+}
+
+
+def runnable() -> dict[tuple[str, str], list[Command]]:
+    """Return the commands that run, by page and workspace, in their order."""
+    found: dict[tuple[str, str], list[Command]] = {}
+    for block in all_blocks():
+        if block.workspace is not None:
+            found.setdefault((block.page, block.workspace), []).extend(commands_of(block))
+    return found
+
+
+def shortened(words: tuple[str, ...]) -> list[str]:
+    if words[:2] != ("kdiffe", "train"):
+        return list(words[1:])
+    return [*words[1:], "--set", "training.epochs=1", "--set", "training.min_steps=1"]
+
+
+@pytest.mark.parametrize(("page", "workspace"), runnable())
+def test_commands_of_a_page_run_one_after_the_other(page, workspace, tmp_path, monkeypatch):
+    WORKSPACES[workspace](tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command in runnable()[page, workspace]:
+        result = CliRunner().invoke(PROGRAMS[command.words[0]], shortened(command.words))
+        assert result.exit_code == 0, f"{command}\n{result.output}{result.exception!r}"
+
+
+def test_some_commands_are_found_and_some_run():
+    assert len(all_commands()) > 40
+    assert sum(map(len, runnable().values())) >= 10
+    assert {block.workspace for block in all_blocks()} - {None} <= set(WORKSPACES)
+
+
+# --- Python --------------------------------------------------------------------------------------
+
+
+def imports_of(block: Block) -> list[tuple[str, str]]:
+    """Return module and name of what a block of Python imports from our packages."""
+    if block.language != "python":
+        return []
+    return [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(block.text))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES
+        for alias in node.names
+    ]
+
+
+PACKAGES = ("kdiffe_dgl", "kg_builders")
+
+
+def test_python_blocks_import_what_exists():
+    found = [(block, imported) for block in all_blocks() for imported in imports_of(block)]
+    assert found
+    for block, (module, name) in found:
+        assert hasattr(importlib.import_module(module), name), f"{block.page}:{block.line}: {module}.{name}"
+
+
+# --- the instrument itself -----------------------------------------------------------------------
+
+PAGE = """\
+Text with `kdiffe nothing`.
+
+<!-- run: empty -->
+```sh
+kdiffe data import loans.csv --format table \\
+    --out data/books    # a comment
+OMP_NUM_THREADS=1 .venv/bin/kg-build report kg --json | jq .item_facts
+pip install kdiffe
+```
+
+1. In a list:
+
+    ```yaml
+    kdiffe: no command
+    ```
+"""
+
+
+def test_blocks_and_commands_are_found():
+    blocks = list(parse_blocks("page.md", PAGE))
+    assert [(block.language, block.workspace, block.line) for block in blocks] == [
+        ("sh", "empty", 4),
+        ("yaml", None, 13),
+    ]
+    assert blocks[1].text == "kdiffe: no command"
+    assert [command.words for block in blocks for command in commands_of(block)] == [
+        ("kdiffe", "data", "import", "loans.csv", "--format", "table", "--out", "data/books"),
+        ("kg-build", "report", "kg", "--json"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("kdiffe train --data data/x --ouput runs/x", "--ouput"),
+        ("kdiffe trian --data data/x", "trian"),
+        ("kdiffe data import x.csv --format tables --out y", "tables"),
+        ("kdiffe train", "--data"),
+        ("kdiffe recommend run --user", "--user"),
+        ("kdiffe evaluate run other --data x", "other"),
+        ("kg-build build --source amazon --max-bad much", "much"),
+        ("kdiffe kg prune kg --kcore 2", "--kcore"),
+        ("kdiffe data", "no command"),
+    ],
+)
+def test_misspelt_commands_are_refused(line, told):
+    with pytest.raises(click.ClickException) as refused:
+        parse(tuple(shlex.split(line)))
+    assert told in refused.value.format_message()
+
+
+def test_misspelt_settings_are_refused():
+    context = parse(("kdiffe", "train", "--data", "data/x", "--set", "training.epoch=3"))
+    with pytest.raises(ValueError, match=r"training\.epoch"):
+        check_settings(context)
+
+
+@pytest.mark.parametrize("text", ["```sh\nkdiffe", "<!-- run: empty -->\ntext"])
+def test_blocks_without_end_or_place_are_told(text):
+    with pytest.raises(AssertionError, match=r"page\.md:"):
+        list(parse_blocks("page.md", text))
