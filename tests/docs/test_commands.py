@@ -5,7 +5,8 @@ A fenced block that is to be run has a line before it, which is not seen on the 
     <!-- run: library -->
 
 Blocks of one page with the same word run one after the other, in one folder that the function of that name
-fills. Training is cut to an epoch of few steps; nothing else is changed.
+in ``workspaces.py`` fills. What needs the package index is not run. Training is cut to an epoch of few steps;
+nothing else is changed.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ import ast
 import functools
 import importlib
 import re
-import runpy
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
+from workspaces import WORKSPACES
 
 from kdiffe_dgl.cli import main as kdiffe
 from kdiffe_dgl.cli.train import settings_for
-from kdiffe_dgl.data.planted_files import save_planted
-from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kg_builders import parse_recipe, parse_rules
 from kg_builders.cli import main as kg_build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,34 +170,8 @@ def test_listed_commands_exist():
 # --- commands that run ---------------------------------------------------------------------------
 
 
-def library(folder: Path) -> None:
-    """Files of a library: loans.csv, books.csv, covers.npy, rules.yaml."""
-    example = runpy.run_path(str(ROOT / "examples" / "04_own_csv.py"))
-    example["write_library"](folder)
-
-
-def catalogue(folder: Path) -> None:
-    """A catalogue without interactions: books.csv, and covers.npy in its order."""
-    library(folder)
-    for name in ("loans.csv", "rules.yaml"):
-        (folder / name).unlink()
-
-
-def planted_data(folder: Path) -> None:
-    """Planted data in data/planted, with the raw files in it."""
-    save_planted(planted(PlantedConfig(n_users=60, n_items=50)), folder / "data" / "planted", overwrite=False)
-
-
-def empty(folder: Path) -> None:
-    """Nothing."""
-
-
-WORKSPACES: dict[str, Callable[[Path], None]] = {
-    "library": library,
-    "catalogue": catalogue,
-    "planted": planted_data,
-    "empty": empty,
-}
+# What needs the package index.
+NETWORK = (("kdiffe", "data", "fetch"),)
 
 
 def runnable() -> dict[tuple[str, str], list[Command]]:
@@ -204,7 +179,8 @@ def runnable() -> dict[tuple[str, str], list[Command]]:
     found: dict[tuple[str, str], list[Command]] = {}
     for block in all_blocks():
         if block.workspace is not None:
-            found.setdefault((block.page, block.workspace), []).extend(commands_of(block))
+            chosen = [each for each in commands_of(block) if each.words[:3] not in NETWORK]
+            found.setdefault((block.page, block.workspace), []).extend(chosen)
     return found
 
 
@@ -226,7 +202,22 @@ def test_commands_of_a_page_run_one_after_the_other(page, workspace, tmp_path, m
 def test_some_commands_are_found_and_some_run():
     assert len(all_commands()) > 40
     assert sum(map(len, runnable().values())) >= 10
-    assert {block.workspace for block in all_blocks()} - {None} <= set(WORKSPACES)
+    assert {block.workspace for block in all_blocks() if block.workspace is not None} <= set(WORKSPACES)
+
+
+# --- YAML ----------------------------------------------------------------------------------------
+
+
+def test_rules_and_recipes_are_ones_that_exist():
+    found = [(block, yaml.safe_load(block.text)) for block in all_blocks() if block.language == "yaml"]
+    recipes = [(block, content) for block, content in found if "source" in content]
+    rules = [(block, content) for block, content in found if "source" not in content and "rules" in content]
+    assert recipes
+    assert rules
+    for block, content in recipes:
+        parse_recipe(content, f"{block.page}:{block.line}")
+    for block, content in rules:
+        parse_rules(content, f"{block.page}:{block.line}")
 
 
 # --- Python --------------------------------------------------------------------------------------
