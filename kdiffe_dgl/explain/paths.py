@@ -134,49 +134,50 @@ class _Search:
         own_pair[self.item] = -1
         nodes, edges = np.array([[self.item]]), np.empty((1, 0), dtype=np.int64)
         weight, found = np.ones(1), []
-        for _ in range(self.limits.hops - 1):
+        for hop in range(self.limits.hops - 1):
             # Grown backwards from the item: its facts are fewer than what a user's items have.
+            if hop:
+                nodes, edges, weight = self._cut(nodes, edges, weight)
             owner, tails, links = self._expand(nodes[:, 0])
             fresh = ~(nodes[owner] == tails[:, None]).any(axis=1)
             owner, tails, links = owner[fresh], tails[fresh], links[fresh]
-            weight = weight[owner] * self.weight_of_link[links]
-            chosen = self.heaviest(weight, self.limits.paths, "paths through the knowledge graph")
-            owner, tails, links, weight = owner[chosen], tails[chosen], links[chosen], weight[chosen]
             nodes = np.concatenate([tails[:, None], nodes[owner]], axis=1)
             edges = np.concatenate([links[:, None] + n_pairs, edges[owner]], axis=1)
-            ends = own_pair[tails] >= 0
+            weight = weight[owner] * self.weight_of_link[links]
+            ends = np.flatnonzero(own_pair[tails] >= 0)
+            ends = ends[self.heaviest(weight[ends], self.limits.paths, f"paths over {hop + 1} facts")]
             pair = own_pair[tails[ends]]
-            start = np.full((len(pair), 1), self.user)
             found.append(
                 (
-                    np.concatenate([start, nodes[ends] + n_users], axis=1),
+                    np.insert(nodes[ends] + n_users, 0, self.user, axis=1),
                     np.concatenate([pair[:, None], edges[ends]], axis=1),
                 )
             )
         return found
 
-    def _expand(self, heads: Ids) -> tuple[Ids, Ids, Ids]:
-        """Return owner, neighbour and link of all links of heads; of a hub, those of greatest weight."""
-        assert self.links is not None
-        matrix, most = self.links.numbers, self.limits.neighbours
-        distinct, place = np.unique(heads, return_inverse=True)
-        part = matrix[distinct]
-        row = np.repeat(np.arange(len(distinct)), np.diff(part.indptr))
-        nodes, links = part.indices.astype(np.int64), part.data - 1
-        counts = np.bincount(row, minlength=len(distinct))
+    def _cut(self, nodes: Ids, edges: Ids, weight: Floats) -> tuple[Ids, Ids, Floats]:
+        """Leave out what is not followed further: the lighter neighbours of hubs, and the lightest paths."""
+        most = self.limits.neighbours
+        # Begun paths with the same second node come from its neighbourhood.
+        hub = np.unique(nodes[:, 1:], axis=0, return_inverse=True)[1].ravel()
+        counts = np.bincount(hub)
         if counts.max(initial=0) > most:
-            order = np.lexsort((-self.weight_of_link[links], row))
-            rank = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+            order = np.lexsort((-weight, hub))
+            rank = np.arange(len(hub)) - np.repeat(np.cumsum(counts) - counts, counts)
             kept = np.sort(order[rank < most])
-            hubs = int((counts > most).sum())
-            self.cuts.append(Cut(f"neighbours of {hubs} entities", len(kept), len(row)))
-            row, nodes, links = row[kept], nodes[kept], links[kept]
-            counts = np.minimum(counts, most)
-        repeats = counts[place]
-        starts = (np.cumsum(counts) - counts)[place]
-        owner = np.repeat(np.arange(len(heads)), repeats)
-        at = np.arange(len(owner)) + np.repeat(starts - np.cumsum(repeats) + repeats, repeats)
-        return owner, nodes[at], links[at]
+            n_hubs = int((counts > most).sum())
+            what = "neighbours of an entity" if n_hubs == 1 else f"neighbours of {n_hubs} entities"
+            self.cuts.append(Cut(what, most * n_hubs, int(counts[counts > most].sum())))
+            nodes, edges, weight = nodes[kept], edges[kept], weight[kept]
+        kept = self.heaviest(weight, self.limits.paths, "begun paths over facts")
+        return nodes[kept], edges[kept], weight[kept]
+
+    def _expand(self, heads: Ids) -> tuple[Ids, Ids, Ids]:
+        """Return owner, neighbour and link of all links of heads."""
+        assert self.links is not None
+        part = self.links.numbers[heads]
+        owner = np.repeat(np.arange(len(heads)), np.diff(part.indptr))
+        return owner, part.indices.astype(np.int64), part.data - 1
 
 
 def connecting_paths(

@@ -11,7 +11,7 @@ from kdiffe_dgl.explain.score import EdgeScore
 
 __all__ = ["RankedPath", "rank_paths"]
 
-SHORTLIST = 24
+SHORTLIST = 16
 """Paths whose deletion is computed for each rank."""
 
 

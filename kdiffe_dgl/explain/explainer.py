@@ -1,0 +1,239 @@
+"""Explanations of a trained model's recommendations."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.explain.explanation import Edge, Explanation, Node, Path
+from kdiffe_dgl.explain.facts import Facts
+from kdiffe_dgl.explain.paths import Limits, PathTable, connecting_paths
+from kdiffe_dgl.explain.rank import RankedPath, rank_paths
+from kdiffe_dgl.explain.score import EdgeScore
+from kdiffe_dgl.explain.words import listed, path_sentence
+from kdiffe_dgl.models.base import RecommenderModel
+from kdiffe_dgl.models.kdiffe import KDiffE
+from kdiffe_dgl.serving.recommender import Recommender
+from kdiffe_dgl.serving.run_folder import RunFolder
+from kdiffe_dgl.training.restore import restore_model
+
+__all__ = ["Explainer"]
+
+Ids = npt.NDArray[np.int64]
+SHARED_FACTS = 6
+"""Facts, beside the paths, that the item shares with the shown history."""
+
+
+class Explainer:
+    """Explains scores of a trained KDiffE.
+
+    Parameters
+    ----------
+    model
+        The model, such as :func:`kdiffe_dgl.training.restore.restore_model` gives.
+    dataset
+        The data set that it was trained on.
+    run
+        Facts of the run, for the explanations.
+
+    Raises
+    ------
+    InputError
+        If the model is another one.
+
+    Examples
+    --------
+    >>> explainer = Explainer.load("runs/ml-100k", "data/ml-100k")  # doctest: +SKIP
+    >>> explainer.explain("12", "50").sentences  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, model: RecommenderModel, dataset: RecDataset, run: dict[str, str] | None = None
+    ) -> None:
+        if not isinstance(model, KDiffE):
+            raise _not_explainable(model.name)
+        self.dataset, self.run = dataset, run or {}
+        self.score = EdgeScore(model)
+        encoder = self.score.encoder
+        self.attention = None if encoder is None else encoder.attention.numpy()
+        self._facts = Facts(model, dataset, self.score.edges, self.attention)
+
+    @classmethod
+    def load(
+        cls, run: str | os.PathLike[str] | RunFolder, data: str | os.PathLike[str] | RecDataset
+    ) -> Explainer:
+        """Restore the model of a run folder.
+
+        Raises
+        ------
+        InputError
+            If the run is of another model or another data set, or a file is missing or damaged.
+        """
+        folder = run if isinstance(run, RunFolder) else RunFolder(run)
+        if folder.info.model != KDiffE.name:
+            raise _not_explainable(folder.info.model, f"{folder.path}: ")
+        dataset = data if isinstance(data, RecDataset) else RecDataset.load(data)
+        model = restore_model(folder, dataset)
+        return cls(model, dataset, {"run": str(folder.path), "dataset": dataset.name})
+
+    def numbers(self, user: str, item: str | None) -> tuple[int, int | None]:
+        """Return the dense numbers of a user and, if it is given, an item.
+
+        Raises
+        ------
+        InputError
+            If one is unknown; the nearest ids are named.
+        """
+        found = _number(self.dataset.users, "user", user)
+        return found, None if item is None else _number(self.dataset.items, "item", item)
+
+    def paths(self, user: int, item: int, limits: Limits | None = None) -> PathTable:
+        """Return all paths between a user and an item, by their dense numbers."""
+        return connecting_paths(self.score.edges, self.attention, user, item, limits)
+
+    def explain(
+        self, user: str, item: str, paths: int = 5, hops: int = 3, limits: Limits | None = None
+    ) -> Explanation:
+        """Explain why an item fits a user.
+
+        Parameters
+        ----------
+        user, item
+            Original ids.
+        paths
+            Most paths that are ranked.
+        hops
+            Most edges of a path.
+        limits
+            How wide to search; ``hops`` is taken from it, where it is given.
+
+        Raises
+        ------
+        InputError
+            If an id is unknown, or no path connects the two; the closest facts are then named.
+        """
+        if paths < 1 or hops < 1:
+            raise InputError(f"explain: {paths} paths of {hops} hops; expected at least 1 of each")
+        limits = limits or Limits(hops)
+        number, item_number = self.numbers(user, item)
+        assert item_number is not None
+        table = self.paths(number, item_number, limits)
+        if not len(table):
+            raise InputError(self._unconnected(number, item_number, limits.hops))
+        ranked = rank_paths(self.score, number, item_number, table, paths)
+        if not ranked:
+            # Deletions only raise the score: the sub-graph is still worth seeing.
+            ranked = [RankedPath(0, 0.0, 0.0)]
+        return self._assemble(number, item_number, table, ranked, limits.hops)
+
+    def _assemble(
+        self, user: int, item: int, table: PathTable, ranked: list[RankedPath], hops: int
+    ) -> Explanation:
+        n_users = self.dataset.n_users
+        rows = [table.nodes[one.path][table.nodes[one.path] >= 0].tolist() for one in ranked]
+        last = max(len(row) for row in rows) - 1
+        ends = {user: ("user", 0), n_users + item: ("item", max(last, 2))}
+        nodes: dict[int, Node] = {end: self._facts.node(end, *told) for end, told in ends.items()}
+        for row in rows:
+            for column, number in enumerate(row[1:-1], 1):
+                role = "history" if column == 1 else "other user" if number < n_users else "entity"
+                nodes.setdefault(number, self._facts.node(number, role, column))
+        history = [number for number, node in nodes.items() if node.role == "history"]
+        shared = self._shared(history, n_users + item, set(nodes))
+        if shared:
+            # The item stands to the right of all that leads to it.
+            nodes[n_users + item] = self._facts.node(n_users + item, "item", max(last, 3))
+            for entity, _ in shared:
+                nodes.setdefault(entity, self._facts.node(entity, "entity", 2))
+        wanted = [(step, True) for row in rows for step in pairwise(row)]
+        for entity, near in shared:
+            wanted += [((owner, entity), False) for owner in near] + [((entity, n_users + item), False)]
+        steps: dict[tuple[int, int], list[Edge]] = {}
+        for (first, second), on_path in wanted:
+            if (first, second) not in steps:
+                source, target = nodes[first], nodes[second]
+                steps[first, second] = self._facts.between(source, target, first, second, on_path)
+        found = []
+        for one, row in zip(ranked, rows, strict=True):
+            edges = [steps[step] for step in pairwise(row)]
+            through_fact = len(row) == 4 and row[2] >= n_users
+            alike = [
+                nodes[owner]
+                for owner in history
+                if through_fact and owner != row[1] and (owner, row[2]) in steps
+            ]
+            sentence = path_sentence([nodes[number] for number in row], edges, alike[:2])
+            keys = tuple(nodes[number].key for number in row)
+            found.append(Path(keys, one.contribution, one.alone, sentence))
+        notes = [f"Not followed: {cut}." for cut in table.cuts]
+        if len(table) > len(ranked):
+            notes.insert(0, f"{len(ranked)} of {len(table):,} connecting paths within {hops} hops are shown.")
+        return Explanation(
+            user=nodes[user], item=nodes[n_users + item], score=self.score.score(user, item),
+            nodes=tuple(nodes.values()), edges=tuple(edge for edges in steps.values() for edge in edges),
+            paths=tuple(found), n_paths=len(table), hops=hops, notes=tuple(notes), run=self.run,
+        )  # fmt: skip
+
+    def _shared(self, history: list[int], item: int, shown: set[int]) -> list[tuple[int, list[int]]]:
+        """Return entities that the item shares with shown history, and with which of it.
+
+        Those that more of the history has come first, then those of fewer items in all.
+        """
+        if self.dataset.kg is None or self.score.edges.links is None:
+            return []
+        n_users = self.dataset.n_users
+        own = self._facts.neighbours(item - n_users)
+        own = own[own >= self.dataset.n_items]
+        near: dict[int, list[int]] = {}
+        for number in history:
+            for entity in np.intersect1d(own, self._facts.neighbours(number - n_users)).tolist():
+                near.setdefault(entity + n_users, []).append(number)
+        size = {entity: len(self._facts.neighbours(entity - n_users)) for entity in near}
+        order = sorted(
+            near, key=lambda entity: (entity not in shown, -len(near[entity]), size[entity], entity)
+        )
+        return [(entity, near[entity]) for entity in order[:SHARED_FACTS]]
+
+    def _unconnected(self, user: int, item: int, hops: int) -> str:
+        """Return the sentence that says that nothing connects two, with the closest facts."""
+        n_users, pairs = self.dataset.n_users, self.score.edges.pairs
+        names = self._facts.node(user, "user", 0), self._facts.node(n_users + item, "item", 1)
+        begin = f"explain: nothing connects user {names[0].id!r} and item {names[1].id!r} within {hops} hops"
+        own = pairs.numbers[user].indices
+        if not len(own):
+            return f"{begin}, since the user has no training interactions; expected a user with a history"
+        facts = [self._told(n_users + item), self._told(*(own + n_users).tolist())]
+        return (
+            f"{begin}; the closest facts: {names[1].label} {facts[0]}; the user's items {facts[1]}; "
+            "expected more hops or another item"
+        )
+
+    def _told(self, *items: int) -> str:
+        """Return the most frequent facts of items in words."""
+        n_users = self.dataset.n_users
+        found = [self._facts.neighbours(item - n_users) for item in items]
+        entities, counts = np.unique(np.concatenate(found), return_counts=True)
+        if not len(entities):
+            return "has no facts" if len(items) == 1 else "have no facts"
+        best = entities[np.argsort(-counts, kind="stable")[:3]]
+        nodes = [self._facts.node(int(entity) + n_users, "entity", 1) for entity in best]
+        verb = "has" if len(items) == 1 else "have"
+        return f"{verb} {listed([f'{node.kind} {node.label}' for node in nodes])}"
+
+
+def _number(table: pl.DataFrame, key: str, name: str) -> int:
+    found = table.filter(pl.col("id") == str(name))[key]
+    if not len(found):
+        told = Recommender._unknown(pl.Series([str(name)]), table["id"], key)
+        raise InputError(told.replace("recommend:", "explain:", 1))
+    return int(found[0])
+
+
+def _not_explainable(name: str, where: str = "") -> InputError:
+    return InputError(f"{where}model {name!r} reads no knowledge graph paths; expected a run of kdiffe")
