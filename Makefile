@@ -14,11 +14,12 @@ PINS = $$($(BIN)/python -c 'import sys; print("--constraint constraints.txt" if 
 # Threads that spin while they wait make a run many times slower where other programs share the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help quickstart test lint bench clean
+.PHONY: help quickstart test lint docs bench clean
 
 help:
 	@echo "make quickstart  environment, MovieLens, knowledge graph, training, recommendations, report"
 	@echo "make test        environment, style and type checks, the whole test suite"
+	@echo "make docs        the documentation as a site, into site/"
 	@echo "make bench       short benchmarks"
 	@echo "make clean       remove the environment"
 
@@ -35,7 +36,7 @@ $(VENV)/installed: setup.py constraints.txt | $(BIN)/python
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "installing the tools of the tests into $(VENV)"
-	@$(PIP) $(PINS) --editable '.[dev]'
+	@$(PIP) $(PINS) --editable '.[dev,docs]'
 	@touch $@
 
 quickstart: $(VENV)/installed
@@ -48,6 +49,9 @@ lint: $(VENV)/installed-dev
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+docs: $(VENV)/installed-dev
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/attention.py
