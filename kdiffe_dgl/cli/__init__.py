@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("kdiffe_dgl.cli.train:train", "Train a model on a data set."),
     "evaluate": ("kdiffe_dgl.cli.evaluate:evaluate", "Measure a trained model on a split."),
     "recommend": ("kdiffe_dgl.cli.recommend:recommend", "Recommend items with a trained model."),
+    "explain": ("kdiffe_dgl.cli.explain:explain", "Show why an item was recommended."),
     "report": ("kdiffe_dgl.cli.report:report", "Write the HTML report of a run."),
 }
 

@@ -127,15 +127,23 @@ class Explainer:
         if not len(table):
             raise InputError(self._unconnected(number, item_number, limits.hops))
         ranked = rank_paths(self.score, number, item_number, table, paths)
-        if not ranked:
-            # Deletions only raise the score: the sub-graph is still worth seeing.
-            ranked = [RankedPath(0, 0.0, 0.0)]
         return self._assemble(number, item_number, table, ranked, limits.hops)
+
+    def _least_bad(self, user: int, item: int, table: PathTable) -> RankedPath:
+        """Return a path where none lowers the score: one of the shortest, whose deletion raises it least."""
+        score = self.score.score(user, item)
+        after = self.score.without(user, item, [table.edges_of(path) for path in range(min(len(table), 32))])
+        best = int(np.argmin(after))
+        return RankedPath(best, score - float(after[best]), score - float(after[best]))
 
     def _assemble(
         self, user: int, item: int, table: PathTable, ranked: list[RankedPath], hops: int
     ) -> Explanation:
         n_users = self.dataset.n_users
+        notes = [f"Not followed: {cut}." for cut in table.cuts]
+        if not ranked:
+            ranked = [self._least_bad(user, item, table)]
+            notes.insert(0, "No path found lowers the score when it is deleted; the closest one is shown.")
         rows = [table.nodes[one.path][table.nodes[one.path] >= 0].tolist() for one in ranked]
         last = max(len(row) for row in rows) - 1
         ends = {user: ("user", 0), n_users + item: ("item", max(last, 2))}
@@ -171,7 +179,6 @@ class Explainer:
             sentence = path_sentence([nodes[number] for number in row], edges, alike[:2])
             keys = tuple(nodes[number].key for number in row)
             found.append(Path(keys, one.contribution, one.alone, sentence))
-        notes = [f"Not followed: {cut}." for cut in table.cuts]
         if len(table) > len(ranked):
             notes.insert(0, f"{len(ranked)} of {len(table):,} connecting paths within {hops} hops are shown.")
         return Explanation(

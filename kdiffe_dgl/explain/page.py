@@ -9,21 +9,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from html import escape
 from typing import Any
 
 from kdiffe_dgl.explain.arrange import columns_of
 from kdiffe_dgl.explain.explanation import Explanation
 from kdiffe_dgl.explain.page_parts import SCRIPT, STYLE
 from kdiffe_dgl.explain.picture import colours_of, heading_of, picture_bytes
+from kg_builders.reporting.markup import text
 
 __all__ = ["explanation_page", "notebook_fragment", "script_json"]
 
 
 def script_json(value: Any) -> str:
     """Return JSON for a script element: ``<``, ``>`` and ``&`` are escaped, so that nothing ends it early."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    dumped = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return dumped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def explanation_page(explanation: Explanation) -> str:
@@ -75,5 +75,5 @@ def notebook_fragment(explanation: Explanation) -> str:
 
 
 def _text(value: str) -> str:
-    """Escape a text; surrogates, which no encoding has, are replaced."""
-    return escape(value.encode("utf-8", "replace").decode())
+    """Escape a text; characters that no page may hold, or that turn the writing direction, are replaced."""
+    return text(value, None)

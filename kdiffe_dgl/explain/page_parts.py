@@ -15,6 +15,7 @@ svg text { font-size: 13px; fill: var(--ink); } svg text.heading { fill: var(--q
 svg .item text { fill: #ffffff; } .line { fill: none; } .hit { fill: none; stroke: transparent; }
 .faded { opacity: .12; } .context { opacity: .35; } .node, .edge { cursor: default; }
 #legend { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; font-size: .85rem; margin: .6rem 0; }
+#legend span { max-width: 24rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 #legend i { display: inline-block; width: 1.6rem; border-top: 4px solid; vertical-align: middle;
   margin-right: .4rem; }
 #hint { min-height: 2.2em; font-size: .9rem; padding: .3rem .6rem; background: #f2f4f6; }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PICTURE_FORMATS", "colours_of", "draw_explanation", "heading_of", "picture_bytes"]
 
 PICTURE_FORMATS = ("png", "svg", "pdf")
-ROW, LABEL, GAP = 0.46, 2.1, 1.25
+ROW, LABEL, GAP = 0.46, 2.5, 1.25
 """Inches: height of a row, greatest width of a label, least width between columns."""
 SIZE, SMALL = 9.0, 8.0
 THIN, THICK = 0.8, 6.0
@@ -134,8 +134,8 @@ class _Drawing:
             left += width + gap
         title = self._fit(self._drawable(self.explanation.title, "Explanation"), self.width - 0.5, 13.0)
         self._text(0.25, height - 0.3, title, 13.0, INK)
-        carried = sum(path.contribution for path in self.explanation.paths)
-        told = f"score {self.explanation.score:.3f}, {carried:.3f} of it by the paths shown"
+        left = self.explanation.score - sum(path.contribution for path in self.explanation.paths)
+        told = f"score {self.explanation.score:.3f}; {left:.3f} without the paths below"
         self._text(0.25, height - 0.58, told, SMALL, QUIET)
         self._edges()
         self._boxes()
@@ -211,7 +211,11 @@ class _Drawing:
             sentence = self._drawable(path.sentence, f"path {rank}")
             told = f"{rank}.  −{path.contribution:.3f}  {sentence}"
             lines += [(line, INK) for line in self._wrap(told, self.width - 0.5)]
-        for note in self.explanation.notes:
+        notes = list(self.explanation.notes)
+        replaced = sum(self.fonts.drawable(plain_text(node.label)) is None for node in self.nodes.values())
+        if replaced:
+            notes.append(f"{replaced} shown by id, for want of a font that has the characters of the label.")
+        for note in notes:
             lines += [(line, QUIET) for line in self._wrap(self._drawable(note, ""), self.width - 0.5)]
         return lines
 

@@ -79,7 +79,7 @@ def _weighed(edge: Edge) -> str:
     if edge.state is None:
         return f"attended to{weight}" if weight else "as the knowledge graph says"
     if edge.state == "dropped":
-        return f"which diffusion dropped, read{weight}" if weight else "which diffusion dropped"
+        return f"read{weight} though diffusion dropped it" if weight else "dropped by diffusion"
     return f"{edge.state}{weight}"
 
 

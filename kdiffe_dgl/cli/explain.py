@@ -1,0 +1,148 @@
+"""``kdiffe explain``: why an item was recommended, as picture, page, graph or text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kdiffe_dgl.cli.output import emit
+from kdiffe_dgl.errors import InputError
+from kg_builders.cli.shell import PATH, examples
+
+if TYPE_CHECKING:
+    from kdiffe_dgl.explain import Explanation
+
+__all__ = ["explain"]
+
+_EPILOG = examples(
+    "kdiffe explain runs/ml-100k --data ml-100k --user 12",
+    "kdiffe explain runs/ml-100k --data ml-100k --user 12 --item 50 --out why.png",
+    "kdiffe explain runs/ml-100k --data ml-100k --user 12 --top 3 --format html --out why",
+    "kdiffe explain runs/ml-100k --data ml-100k --user 12 --item 50 --paths 10 --format json",
+)
+
+
+def _text(explanation: Explanation) -> bytes:
+    """Return the sentences; characters that steer a terminal are left out."""
+    left = explanation.score - sum(path.contribution for path in explanation.paths)
+    lines = [explanation.title, f"score {explanation.score:.4f}, {left:.4f} without the paths below"]
+    lines += [
+        f"{rank}. -{path.contribution:.4f}  {path.sentence}" for rank, path in enumerate(explanation.paths, 1)
+    ]
+    lines += explanation.notes
+    clean = ("".join(c if c.isprintable() else " " for c in line) for line in lines)
+    return ("\n".join(clean) + "\n").encode("utf-8", "replace")
+
+
+def _picture(form: str) -> Callable[[Explanation], bytes]:
+    def write(explanation: Explanation) -> bytes:
+        from kdiffe_dgl.explain.picture import picture_bytes  # noqa: PLC0415
+
+        return picture_bytes(explanation, form)
+
+    return write
+
+
+_WRITERS: dict[str, Callable[[Explanation], bytes]] = {
+    "text": _text,
+    "html": lambda explanation: explanation.to_html().encode(),
+    "png": _picture("png"),
+    "svg": _picture("svg"),
+    "pdf": _picture("pdf"),
+    "json": lambda explanation: explanation.to_json().encode("utf-8", "replace"),
+    "graphml": lambda explanation: explanation.to_graphml(),
+}
+_BINARY = ("png", "pdf")
+
+
+def _choose_format(form: str | None, out: Path | None, several: bool) -> str:
+    """Return the format asked for, or that of the suffix, or text."""
+    if form is None:
+        suffix = "" if out is None or (several and not out.suffix) else out.suffix.lower().lstrip(".")
+        if not suffix:
+            if out is None:
+                return "text"
+            raise InputError(f"--out {out}: names no form; expected --format, or a suffix such as .html")
+        form = "text" if suffix == "txt" else suffix
+        if form not in _WRITERS:
+            raise InputError(
+                f"--out {out}: the suffix {out.suffix!r} names no form; expected one of {', '.join(_WRITERS)}"
+                if out is not None
+                else ""
+            )
+    if out is None and form in _BINARY:
+        raise click.UsageError(f"--format {form} writes a file; give --out.")
+    return form
+
+
+def _file_name(rank: int, item: str, form: str) -> str:
+    """Return a name that is safe on any system; the rank keeps names apart."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", item)[:40].strip("_")
+    return f"{rank:02d}-{safe or 'item'}.{'txt' if form == 'text' else form}"
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("run", type=PATH)
+@click.option("--data", type=PATH, required=True, help="Data set folder that the run was trained on.")
+@click.option("--user", required=True, metavar="ID", help="Original user id.")
+@click.option("--item", metavar="ID", help="Original item id.  [default: what is recommended first]")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Recommended items to explain, where no item is given.",
+)  # fmt: skip
+@click.option(
+    "--paths", type=click.IntRange(1, 30), default=5, show_default=True, help="Paths to rank and draw."
+)
+@click.option("--hops", type=click.IntRange(1, 5), default=3, show_default=True, help="Most edges of a path.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_WRITERS)),
+    help="Form; by default that of --out's suffix, or text.",
+)
+@click.option("--out", type=PATH, help="File to write; for several items, a folder to make.")
+def explain(
+    *,
+    run: Path,
+    data: Path,
+    user: str,
+    item: str | None,
+    top: int,
+    paths: int,
+    hops: int,
+    form: str | None,
+    out: Path | None,
+) -> None:
+    """Explain why the model in folder RUN recommends an item to a user.
+
+    Paths from the user over items of their history and shared facts, or over other users, to the item are
+    ranked by what the item's score loses when their edges are deleted from the graphs.
+    """
+    several = item is None and top > 1
+    chosen = _choose_format(form, out, several)
+    if several and (out is None and chosen not in ("text",)):
+        raise click.UsageError(f"--top {top} --format {chosen} writes several files; give --out, a folder.")
+    from kdiffe_dgl.explain import Explainer  # noqa: PLC0415  (bad options are told without waiting for torch)
+    from kdiffe_dgl.serving import Recommender  # noqa: PLC0415
+
+    explainer = Explainer.load(run, data)
+    explainer.numbers(user, item)
+    wanted = [item] if item is not None else Recommender.load(run).recommend([user], k=top)["item"].to_list()
+    found = [explainer.explain(user, one, paths, hops) for one in wanted]
+    if not several:
+        emit(_WRITERS[chosen](found[0]), out)
+    elif out is None:
+        emit(b"\n".join(_WRITERS[chosen](one) for one in found), None)
+    else:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {out}: can't be made ({error.strerror}); expected a folder") from None
+        for rank, one in enumerate(found, 1):
+            emit(_WRITERS[chosen](one), out / _file_name(rank, one.item.id, chosen))
+    if out is not None:
+        click.echo(f"written  {out}")

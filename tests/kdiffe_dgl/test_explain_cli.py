@@ -1,0 +1,88 @@
+"""``kdiffe explain`` writes every form, and tells bad input in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kdiffe_dgl.cli import main
+from kdiffe_dgl.training.config import resolve
+from kdiffe_dgl.training.run import train_run
+
+SMALL = ["model.dim=8", "training.epochs=1", "training.batch_size=16"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Any) -> Path:
+    """Return a folder with the data set, a run of kdiffe and one of lightgcn."""
+    folder = tmp_path_factory.mktemp("explain")
+    tiny_dataset.save(folder / "data")
+    train_run(tiny_dataset, folder / "run", resolve({}, SMALL), seed=1)
+    train_run(tiny_dataset, folder / "other", resolve({"model": {"name": "lightgcn"}}, SMALL), seed=1)
+    return folder
+
+
+def explain(folders: Path, *arguments: str, run: str = "run") -> Result:
+    command = ["explain", str(folders / run), "--data", str(folders / "data"), *arguments]
+    return CliRunner().invoke(main, command)
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+    return result.stderr
+
+
+def test_sentences_by_default(folders: Path) -> None:
+    result = explain(folders, "--user", "u4")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("Why Item ")
+    assert "Because " in result.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "html", "png", "svg", "pdf", "json", "graphml"])
+def test_every_form_is_written(folders: Path, tmp_path: Path, form: str) -> None:
+    file = tmp_path / f"why.{'txt' if form == 'text' else form}"
+    result = explain(folders, "--user", "u4", "--item", "i7", "--paths", "3", "--out", str(file))
+    assert result.exit_code == 0, result.output
+    assert file.stat().st_size > 200
+    if form == "json":
+        told = json.loads(file.read_text(encoding="utf-8"))
+        assert told["item"]["id"] == "i7"
+        assert 1 <= len(told["paths"]) <= 3
+
+
+def test_several_items_make_a_folder(folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "why"
+    result = explain(folders, "--user", "u4", "--top", "2", "--format", "json", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    files = sorted(path.name for path in out.iterdir())
+    assert [name[:3] for name in files] == ["01-", "02-"]
+    recommended = CliRunner().invoke(
+        main, ["recommend", str(folders / "run"), "--user", "u4", "-k", "2", "--format", "json"]
+    )
+    expected = [row["item"] for row in json.loads(recommended.stdout)]
+    assert [json.loads((out / name).read_text())["item"]["id"] for name in files] == expected
+
+
+def test_bad_input(folders: Path, tmp_path: Path) -> None:
+    assert "the nearest ids are" in refused(explain(folders, "--user", "u44"))
+    assert "unknown item 'i77'" in refused(explain(folders, "--user", "u4", "--item", "i77"))
+    assert "expected a run of kdiffe" in refused(explain(folders, "--user", "u4", run="other"))
+    assert "expected a run folder" in refused(explain(folders, "--user", "u4", run="nowhere"))
+    out = str(tmp_path / "why.docx")
+    assert "'.docx' names no form" in refused(explain(folders, "--user", "u4", "--out", out))
+    assert "names no form" in refused(explain(folders, "--user", "u4", "--out", str(tmp_path / "why")))
+    for options in (("--format", "png"), ("--top", "2", "--format", "html"), ("--paths", "0")):
+        assert explain(folders, "--user", "u4", *options).exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_examples() -> None:
+    shown = CliRunner().invoke(main, ["explain", "--help"]).output
+    assert "kdiffe explain runs/ml-100k --data ml-100k --user 12" in shown
+    assert "explain" in CliRunner().invoke(main, ["--help"]).output
