@@ -43,7 +43,6 @@ class Facts:
         self._head, self._tail = known.head.numpy(), known.tail.numpy()
         self._triple = known.triple.numpy()
         self._kept = None if model.regenerated is None else model.regenerated.kept.cpu().numpy()
-        self._attention: dict[tuple[int, int, int], float] = {}
         self._n_relations = known.n_relations
         self._relation = known.relation.numpy()
         self._weights = attention
@@ -129,6 +128,14 @@ class Facts:
         """Return the entities that triples join with one, in the graph as it was built."""
         start, end = np.searchsorted(self._head, [entity, entity + 1])
         return np.unique(self._tail[start:end])
+
+    def attention(self, head: int, tail: int) -> float:
+        """Return what an entity attends to another, over all relations; 0 where the main view lacks the link."""
+        links = self.edges.links
+        if links is None or self._weights is None:
+            return 0.0
+        start, end = int(links.starts[head]), int(links.starts[head + 1])
+        return float(self._weights[start:end][links.tail[start:end].numpy() == tail].sum())
 
     def _weight(self, head: int, relation: int, tail: int) -> float | None:
         """Return the attention of an edge; null where the main view lacks it."""
