@@ -190,8 +190,8 @@ class Explainer:
     def _shared(self, history: list[int], item: int, shown: set[int]) -> list[tuple[int, list[int]]]:
         """Return entities that the item shares with shown history, and with which of it.
 
-        Those on paths come first, then those that the item attends to most, then those that more of the history
-        has, then those of fewer items in all.
+        Those on paths come first, then those that the item attends to most, then those that more of the
+        history has, then those of fewer items in all.
         """
         if self.dataset.kg is None or self.score.edges.links is None:
             return []
@@ -204,17 +204,11 @@ class Explainer:
                 near.setdefault(entity + n_users, []).append(number)
         weight = {entity: self._facts.attention(item - n_users, entity - n_users) for entity in near}
         size = {entity: len(self._facts.neighbours(entity - n_users)) for entity in near}
-        order = sorted(
-            near,
-            key=lambda entity: (
-                entity not in shown,
-                -weight[entity],
-                -len(near[entity]),
-                size[entity],
-                entity,
-            ),
-        )
-        return [(entity, near[entity]) for entity in order[:SHARED_FACTS]]
+        rank = {
+            entity: (entity not in shown, -weight[entity], -len(owners), size[entity], entity)
+            for entity, owners in near.items()
+        }
+        return [(entity, near[entity]) for entity in sorted(near, key=rank.__getitem__)[:SHARED_FACTS]]
 
     def _unconnected(self, user: int, item: int, hops: int) -> str:
         """Return the sentence that says that nothing connects two, with the closest facts."""
