@@ -130,7 +130,7 @@ class Facts:
         return np.unique(self._tail[start:end])
 
     def attention(self, head: int, tail: int) -> float:
-        """Return an entity's attention to another over all relations; 0 where the main view lacks the link."""
+        """Return an entity's attention to another over all relations; 0 where the main view lacks it."""
         links = self.edges.links
         if links is None or self._weights is None:
             return 0.0
