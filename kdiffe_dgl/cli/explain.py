@@ -104,6 +104,7 @@ def _file_name(rank: int, item: str, form: str) -> str:
     type=click.Choice(list(_WRITERS)),
     help="Form; by default that of --out's suffix, or text.",
 )
+@click.option("--facts-only", is_flag=True, help="Only paths over facts, none over other users.")
 @click.option("--out", type=PATH, help="File to write; for several items, a folder to make.")
 def explain(
     *,
@@ -114,6 +115,7 @@ def explain(
     top: int,
     paths: int,
     hops: int,
+    facts_only: bool,
     form: str | None,
     out: Path | None,
 ) -> None:
@@ -132,7 +134,7 @@ def explain(
     explainer = Explainer.load(run, data)
     explainer.numbers(user, item)
     wanted = [item] if item is not None else Recommender.load(run).recommend([user], k=top)["item"].to_list()
-    found = [explainer.explain(user, one, paths, hops) for one in wanted]
+    found = [explainer.explain(user, one, paths, hops, facts_only) for one in wanted]
     if not several:
         emit(_WRITERS[chosen](found[0]), out)
     elif out is None:

@@ -98,7 +98,13 @@ class Explainer:
         return connecting_paths(self.score.edges, self.attention, user, item, limits)
 
     def explain(
-        self, user: str, item: str, paths: int = 5, hops: int = 3, limits: Limits | None = None
+        self,
+        user: str,
+        item: str,
+        paths: int = 5,
+        hops: int = 3,
+        facts_only: bool = False,
+        limits: Limits | None = None,
     ) -> Explanation:
         """Explain why an item fits a user.
 
@@ -110,6 +116,8 @@ class Explainer:
             Most paths that are ranked.
         hops
             Most edges of a path.
+        facts_only
+            Leave out paths over other users.
         limits
             How wide to search; ``hops`` is taken from it, where it is given.
 
@@ -124,6 +132,8 @@ class Explainer:
         number, item_number = self.numbers(user, item)
         assert item_number is not None
         table = self.paths(number, item_number, limits)
+        if facts_only:
+            table = table.without_users(self.dataset.n_users)
         if not len(table):
             raise InputError(self._unconnected(number, item_number, limits.hops))
         ranked = rank_paths(self.score, number, item_number, table, paths)

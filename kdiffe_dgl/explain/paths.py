@@ -76,6 +76,12 @@ class PathTable:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    def without_users(self, n_users: int) -> PathTable:
+        """Return the paths that lead over no other user."""
+        others = self.nodes[:, 1:]
+        over_facts = ~((others >= 0) & (others < n_users)).any(axis=1)
+        return PathTable(self.nodes[over_facts], self.edges[over_facts], self.cuts)
+
     def edges_of(self, path: int) -> Ids:
         """Return the edges of a path, int64 ``[length]``."""
         row = self.edges[path]

@@ -47,13 +47,16 @@ def test_sentences_by_default(folders: Path) -> None:
 @pytest.mark.parametrize("form", ["text", "html", "png", "svg", "pdf", "json", "graphml"])
 def test_every_form_is_written(folders: Path, tmp_path: Path, form: str) -> None:
     file = tmp_path / f"why.{'txt' if form == 'text' else form}"
-    result = explain(folders, "--user", "u4", "--item", "i7", "--paths", "3", "--out", str(file))
+    result = explain(
+        folders, "--user", "u4", "--item", "i7", "--paths", "3", "--facts-only", "--out", str(file)
+    )
     assert result.exit_code == 0, result.output
     assert file.stat().st_size > 200
     if form == "json":
         told = json.loads(file.read_text(encoding="utf-8"))
         assert told["item"]["id"] == "i7"
         assert 1 <= len(told["paths"]) <= 3
+        assert "other user" not in {node["role"] for node in told["nodes"]}
 
 
 def test_several_items_make_a_folder(folders: Path, tmp_path: Path) -> None:

@@ -129,6 +129,15 @@ def test_paths_run_over_shown_edges_and_add_up(explainer: Explainer, explanation
     assert explanation.to_dict()["score_without_paths"] == pytest.approx(left)
 
 
+def test_paths_over_facts_alone(explainer: Explainer) -> None:
+    found = explainer.explain("u4", "i7", facts_only=True)
+    assert "other user" not in {one.role for one in found.nodes}
+    table = explainer.paths(4, 7)
+    over_users = sum(any(0 <= n < 24 for n in row[1:]) for row in table.nodes.tolist())
+    assert found.n_paths == len(table) - over_users
+    assert 0 < over_users < len(table)
+
+
 def test_what_was_cut_is_told(explainer: Explainer, explanation: Explanation) -> None:
     assert f"4 of {explanation.n_paths} connecting paths within 3 hops are shown." in explanation.notes
     from kdiffe_dgl.explain import Limits
