@@ -191,10 +191,12 @@ class Explainer:
             found.append(Path(keys, one.contribution, one.alone, sentence))
         if len(table) > len(ranked):
             notes.insert(0, f"{len(ranked)} of {len(table):,} connecting paths within {hops} hops are shown.")
+        kg = self.dataset.kg
         return Explanation(
             user=nodes[user], item=nodes[n_users + item], score=self.score.score(user, item),
             nodes=tuple(nodes.values()), edges=tuple(edge for edges in steps.values() for edge in edges),
             paths=tuple(found), n_paths=len(table), hops=hops, notes=tuple(notes), run=self.run,
+            relations=() if kg is None else tuple(kg.relations["name"]),
         )  # fmt: skip
 
     def _shared(self, history: list[int], item: int, shown: set[int]) -> list[tuple[int, list[int]]]:

@@ -126,6 +126,8 @@ class Explanation:
         What was cut.
     run
         Facts of the run.
+    relations
+        Names of all relations of the data set, so that a relation has its colour in every picture.
     """
 
     user: Node
@@ -138,6 +140,7 @@ class Explanation:
     hops: int
     notes: tuple[str, ...] = ()
     run: Mapping[str, str] = field(default_factory=dict)
+    relations: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

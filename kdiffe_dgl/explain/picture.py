@@ -24,7 +24,9 @@ ROW, LABEL, GAP = 0.46, 2.5, 1.25
 SIZE, SMALL = 9.0, 8.0
 THIN, THICK = 0.8, 6.0
 """Points of the width of the weakest and of the strongest attention."""
-INTERACTION, GENERATED = "#7d8790", "#a0522d"
+INTERACTION, GENERATED, PROPOSED = "#7d8790", "#a0522d", "#6f42c1"
+# Grey is the colour of interactions here.
+_RELATIONS = (*PALETTE[:-1], "#c51b7d", "#01665e", "#8c8c00")
 _FILLS = {
     "user": "#e3e6ea",
     "history": "#d3e6f5",
@@ -69,15 +71,16 @@ def colours_of(explanation: Explanation) -> dict[tuple[str, str], tuple[str, str
     names: dict[tuple[str, str], str] = {}
     for edge in explanation.edges:
         names.setdefault((edge.kind, edge.relation), edge.label)
-    colours, used = {}, 0
+    # Relations for which no colour is left share the last one.
+    place = {relation: number for number, relation in enumerate(explanation.relations)}
+    colours = {}
     for (kind, relation), name in names.items():
-        if kind == "interaction":
-            colours[kind, relation] = INTERACTION, name
-        elif kind == "generated":
-            colours[kind, relation] = GENERATED, name
+        if kind == "knowledge":
+            at = place.get(relation)
+            colour = PROPOSED if at is None else _RELATIONS[min(at, len(_RELATIONS) - 1)]
         else:
-            colours[kind, relation] = PALETTE[min(used, len(PALETTE) - 1)], name
-            used += 1
+            colour = INTERACTION if kind == "interaction" else GENERATED
+        colours[kind, relation] = colour, name
     return colours
 
 

@@ -22,7 +22,7 @@ from matplotlib.patches import FancyBboxPatch
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.explain import Edge, Explainer, Explanation, Node
 from kdiffe_dgl.explain.arrange import columns_of
-from kdiffe_dgl.explain.picture import picture_bytes
+from kdiffe_dgl.explain.picture import colours_of, picture_bytes
 from kdiffe_dgl.explain.words import path_sentence
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
@@ -183,6 +183,15 @@ def test_columns_keep_all_nodes_and_long_edges_have_their_places(hostile: Explan
         assert sum(len(column) for column in columns) == len(at)
         for (source, target), keys in places.items():
             assert [at[key] for key in keys] == list(range(at[source] + 1, at[target]))
+
+
+def test_a_relation_has_the_same_colour_in_every_picture(explainer: Explainer) -> None:
+    seen: dict[tuple[str, str], set[str]] = {}
+    for item in ("i7", "i1", "i12", "i16"):
+        for key, (colour, _) in colours_of(explainer.explain("u4", item)).items():
+            seen.setdefault(key, set()).add(colour)
+    assert all(len(colours) == 1 for colours in seen.values())
+    assert len({next(iter(seen["knowledge", name])) for name in ("genre", "colour")}) == 2
 
 
 @pytest.mark.parametrize("which", ["explanation", "hostile"])
