@@ -217,7 +217,7 @@ def _fused_features(model: KDiffE, views: ModalityViews) -> Tensor:
     items = model.entity_embedding.detach()[: model.n_items]
     with torch.no_grad():
         projected = views.project(None).values()
-        sources = [views._gate(features, items) if views.gated else features for features in projected]
+        sources = [views.gate(features, items) if views.gated else features for features in projected]
         return torch.einsum("m,mnd->nd", views.weights(), torch.stack(sources)).cpu().double()
 
 

@@ -158,7 +158,7 @@ class ModalityViews(nn.Module):
         propagated: the products with Â are as many for ten modalities as for one.
         """
         weights = self.weights()
-        sources = [self._gate(features, items) if self.gated else features for features in projected.values()]
+        sources = [self.gate(features, items) if self.gated else features for features in projected.values()]
         features = _weighted_sum(weights, sources)
         users_of_features, items_of_features = operator(users, features, from_users)
         users_back, items_back = operator(users_of_features, items)
@@ -173,7 +173,8 @@ class ModalityViews(nn.Module):
         )
 
     @staticmethod
-    def _gate(features: Tensor, items: Tensor) -> Tensor:
+    def gate(features: Tensor, items: Tensor) -> Tensor:
+        """Return items weighed by projected features, ``[items, dim]``: see :meth:`multimodal`."""
         return items * torch.sigmoid(math.sqrt(items.shape[1]) * features)
 
     def contrastive(

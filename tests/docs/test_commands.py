@@ -105,7 +105,8 @@ def parse(words: tuple[str, ...]) -> click.Context:
     command: click.Command = PROGRAMS[words[0]]
     context, name, rest = None, words[0], list(words[1:])
     while isinstance(command, click.Group):
-        context = click.Context(command, info_name=name, parent=context)
+        # With the group's settings: a command remembers the names of its help option from its first context.
+        context = click.Context(command, info_name=name, parent=context, **command.context_settings)
         given = rest
         _, rest, _ = command.make_parser(context).parse_args(list(given))
         if not rest:

@@ -68,7 +68,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for command in ("quickstart", "data", "train", "evaluate", "recommend", "report"):
+    for command in ("quickstart", "data", "train", "evaluate", "recommend", "explain", "report"):
         assert f"\n  {command} " in done.stdout
 
 
