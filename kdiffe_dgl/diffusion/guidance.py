@@ -31,27 +31,6 @@ class LinearGuidance:
     basis: Tensor
     target: Tensor
 
-    def penalty(self, activation: Tensor, output: Tensor, output_bias: Tensor, rows: Tensor) -> Tensor:
-        r"""Compute the penalty without the dense row: :math:`\hat x_0 G = y (V^T G) + b^T G`.
-
-        Parameters
-        ----------
-        activation
-            y, ``[batch, hidden]``.
-        output, output_bias
-            V ``[width, hidden]`` and b ``[width]`` of the denoiser.
-        rows
-            Which rows of ``target`` the batch holds, int64 ``[batch]``.
-
-        Returns
-        -------
-        Tensor
-            ``[batch]``.
-        """
-        return guidance_penalty(
-            activation, output.t() @ self.basis, output_bias @ self.basis, self.target[rows]
-        )
-
 
 def guidance_penalty(activation: Tensor, guided: Tensor, guided_bias: Tensor, target: Tensor) -> Tensor:
     r"""Return :math:`\|y (V^T G) + b^T G - g\|^2`, averaged over the components, ``[batch]``.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-__all__ = ["keep_top", "pair_keys", "thin", "top_of_blocks", "top_order"]
+__all__ = ["keep_top", "pair_keys", "row_quota", "thin", "top_of_blocks", "top_order"]
 
 
 def keep_top(rows: Tensor, columns: Tensor, scores: Tensor, top: int, share: float = 0.0) -> Tensor:
@@ -31,10 +31,23 @@ def keep_top(rows: Tensor, columns: Tensor, scores: Tensor, top: int, share: flo
     Tensor
         Which candidates are kept, bool ``[edges]``.
     """
-    quota = torch.clamp(torch.ceil(torch.bincount(rows).double() * share - 1e-9).long(), min=top)
+    quota = row_quota(torch.bincount(rows), top, share)
     kept = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     kept[top_order(rows, columns, scores, quota)] = True
     return kept
+
+
+def row_quota(counts: Tensor, top: int, share: float) -> Tensor:
+    """Return how many candidates each row keeps, int64 ``[rows]``.
+
+    Parameters
+    ----------
+    counts
+        Candidates of each row that ``share`` is a share of, int64 ``[rows]``.
+    top, share
+        As for :func:`keep_top`.
+    """
+    return torch.clamp(torch.ceil(counts.double() * share - 1e-9).long(), min=top)
 
 
 def top_order(rows: Tensor, columns: Tensor, scores: Tensor, quota: int | Tensor) -> Tensor:

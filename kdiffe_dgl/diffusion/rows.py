@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdiffe_dgl.compressed_rows import row_positions
+
 __all__ = ["RowBatch", "SparseRows"]
 
 
@@ -127,11 +129,7 @@ class SparseRows:
 
     def batch(self, rows: Tensor) -> RowBatch:
         """Take rows, int64 ``[batch]``, in the given order."""
-        start = self.indptr[rows]
-        counts = self.indptr[rows + 1] - start
-        offsets = torch.cumsum(counts, 0) - counts
-        position = torch.arange(int(counts.sum()), device=rows.device)
-        position = position + torch.repeat_interleave(start - offsets, counts)
+        position, offsets, counts = row_positions(self.indptr, rows)
         return RowBatch(self.columns[position], offsets, counts)
 
     def dense(self) -> Tensor:

@@ -15,6 +15,7 @@ from kdiffe_dgl.diffusion.regenerate import top_of_blocks, top_order
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 from kdiffe_dgl.diffusion.step import accumulate
+from kdiffe_dgl.optimiser import adam
 
 __all__ = ["DiffusionConfig", "GraphDiffusion"]
 
@@ -95,7 +96,7 @@ class GraphDiffusion(nn.Module):
             config.steps, config.noise_scale, config.noise_min, config.noise_max
         )
         self.process = DiffusionProcess(schedule, self.denoiser, config.dropout)
-        self.optimiser = _adam(list(self.denoiser.parameters()), config.learning_rate)
+        self.optimiser = adam(list(self.denoiser.parameters()), config.learning_rate)
 
     def train_epoch(
         self, context: Tensor | None, guidance: LinearGuidance | None, generator: torch.Generator
@@ -276,11 +277,3 @@ class GraphDiffusion(nn.Module):
     ) -> Tensor:
         steps = self.config.sampling_noise_steps
         return self.process.reverse(self.matrix, rows, context, steps, generator, products)
-
-
-def _adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
-    """Return Adam that makes one pass over parameters and moments, without temporaries, where torch can."""
-    try:
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-    except RuntimeError:  # torch before 2.4, and some devices
-        return torch.optim.Adam(parameters, lr=learning_rate)

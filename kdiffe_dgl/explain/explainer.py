@@ -19,7 +19,7 @@ from kdiffe_dgl.explain.score import EdgeScore
 from kdiffe_dgl.explain.words import listed, path_sentence
 from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.models.kdiffe import KDiffE
-from kdiffe_dgl.serving.recommender import Recommender
+from kdiffe_dgl.serving.recommender import unknown_id
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.restore import restore_model
 
@@ -252,8 +252,7 @@ class Explainer:
 def _number(table: pl.DataFrame, key: str, name: str) -> int:
     found = table.filter(pl.col("id") == str(name))[key]
     if not len(found):
-        told = Recommender._unknown(pl.Series([str(name)]), table["id"], key)
-        raise InputError(told.replace("recommend:", "explain:", 1))
+        raise unknown_id("explain", pl.Series([str(name)]), table["id"], key)
     return int(found[0])
 
 

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdiffe_dgl.compressed_rows import row_positions
+
 __all__ = [
     "Propagation",
     "normalised_adjacency",
@@ -266,12 +268,7 @@ class Propagation:
 
     def _positions(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return where the entries of rows are stored, where each row starts there, and the counts."""
-        pointers = self._forward.crow_indices()
-        start = pointers[rows].long()
-        counts = pointers[rows + 1].long() - start
-        offsets = torch.cumsum(counts, 0) - counts
-        position = torch.arange(int(counts.sum()), device=rows.device)
-        return position + torch.repeat_interleave(start - offsets, counts), offsets, counts
+        return row_positions(self._forward.crow_indices(), rows)
 
 
 class _SparseProduct(torch.autograd.Function):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.diffusion.candidates import from_neighbours, two_hop, unite
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
@@ -30,7 +31,7 @@ from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.contrast import Anchors, View, draw_anchors
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
-from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated, propose
+from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.neighbours import similar_items
 from kdiffe_dgl.models.sampled import sampled_step
@@ -151,16 +152,18 @@ class KDiffE(RecommenderModel):
         users = torch.from_numpy(interactions.row.astype(np.int64))
         items = torch.from_numpy(interactions.col.astype(np.int64))
         rows = SparseRows.from_pairs(users, items, self.n_users, self.n_items)
+        # Items two hops away are the same for all modalities.
+        near = [two_hop(rows, config.proposals)] if "two_hop" in config.candidates else []
         for name, table in features.items():
             self.modality_diffusions[name] = GraphDiffusion(
                 rows, config.diffusion, self.config.dim, generator, self.device
             )
-            if config.candidates:
-                similar = None
-                if "neighbours" in config.candidates:
-                    similar = similar_items([table.cpu().numpy()], self.config.neighbours)
-                candidates = propose(rows, config.candidates, config.proposals, similar, "columns")
-                self._modality_candidates[name] = candidates.to(self.device)
+            proposals = [*near]
+            if "neighbours" in config.candidates:
+                similar = similar_items([table.cpu().numpy()], self.config.neighbours)
+                proposals.append(from_neighbours(rows, similar, config.proposals, of="columns"))
+            if proposals:
+                self._modality_candidates[name] = unite(rows, *proposals).edges.to(self.device)
 
     # --- diffusion -------------------------------------------------------------------------------
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,14 +11,14 @@ from torch import Tensor
 
 from kdiffe_dgl.diffusion.candidates import from_neighbours, two_hop, unite
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
-from kdiffe_dgl.diffusion.regenerate import pair_keys, thin
+from kdiffe_dgl.diffusion.regenerate import pair_keys, row_quota, thin
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
 from kdiffe_dgl.graph.hetero import KnowledgeEdges
 from kdiffe_dgl.graph.operators import Propagation, row_normalised
-from kdiffe_dgl.models.kdiffe_config import CandidateSource, KnowledgeConfig
+from kdiffe_dgl.models.kdiffe_config import KnowledgeConfig
 
-__all__ = ["KnowledgeDiffusion", "Regenerated", "propose"]
+__all__ = ["KnowledgeDiffusion", "Regenerated"]
 
 
 @dataclass(frozen=True)
@@ -38,37 +36,6 @@ class Regenerated:
     kept: Tensor
     head: Tensor
     tail: Tensor
-
-
-def propose(
-    matrix: SparseRows,
-    sources: Sequence[CandidateSource],
-    limit: int,
-    neighbours: SparseRows | None,
-    of: Literal["rows", "columns"],
-) -> SparseRows:
-    """Return the known edges of an adjacency and what may be proposed beside them.
-
-    Parameters
-    ----------
-    matrix
-        Known edges.
-    sources
-        Where proposals come from.
-    limit
-        Most proposals of each source for a row.
-    neighbours
-        Similar rows or similar columns; null: without features there are none.
-    of
-        What the neighbours are.
-    """
-    found = []
-    for source in sources:
-        if source == "two_hop":
-            found.append(two_hop(matrix, limit))
-        elif neighbours is not None:
-            found.append(from_neighbours(matrix, neighbours, limit, of=of))
-    return unite(matrix, *found).edges if found else matrix
 
 
 class KnowledgeDiffusion(GraphDiffusion):
@@ -91,7 +58,7 @@ class KnowledgeDiffusion(GraphDiffusion):
     device
         Where to compute.
     neighbours
-        Entities that are similar in some modality, ``[entities, entities]``.
+        Entities that are similar in some modality, ``[entities, entities]``, where proposals come from them.
     """
 
     def __init__(
@@ -109,9 +76,13 @@ class KnowledgeDiffusion(GraphDiffusion):
         super().__init__(rows, config.diffusion, context_dim, generator, device)
         self.edges, self.settings, self.n_items = edges, config, interactions.shape[1]
         # What regeneration needs of the edges is the same every epoch.
-        self._candidates = propose(self.matrix, config.candidates, config.proposals, neighbours, "rows")
-        known = torch.ceil(self.matrix.indptr.diff().double() * config.top_share - 1e-9).long()
-        self._quota = torch.clamp(known, min=config.top)
+        proposals = []
+        if "two_hop" in config.candidates:
+            proposals.append(two_hop(self.matrix, config.proposals))
+        if neighbours is not None:
+            proposals.append(from_neighbours(self.matrix, neighbours, config.proposals, of="rows"))
+        self._candidates = unite(self.matrix, *proposals).edges if proposals else self.matrix
+        self._quota = row_quota(self.matrix.indptr.diff(), config.top, config.top_share)
         self._edge_pairs = pair_keys(edges.head, edges.tail, n_entities)
         self._item_mean = Propagation.from_scipy(row_normalised(interactions.T.tocsr())).to(device)
         # Entities without interactions of their own take the mean context of the items they touch.

@@ -80,8 +80,7 @@ def _sampled_graphs(
     chosen_users, chosen_items = sample.users.to(device), sample.items.to(device)
     return StepGraphs(
         graphs.operator.sample(chosen_users, chosen_items, rescale=True),
-        None if graphs.knowledge is None else _knowledge(sample, edges, None, device),
-        None if regenerated is None else _knowledge(sample, edges, regenerated, device),
+        *_knowledge(sample, edges, graphs.knowledge is not None, regenerated, device),
         {
             name: operator.sample(chosen_users, chosen_items, rescale=False)
             for name, operator in graphs.generated.items()
@@ -92,8 +91,11 @@ def _sampled_graphs(
 
 
 def _knowledge(
-    sample: Sample, edges: KnowledgeEdges, regenerated: Regenerated | None, device: torch.device
-) -> KnowledgeView:
+    sample: Sample, edges: KnowledgeEdges, whole: bool, regenerated: Regenerated | None, device: torch.device
+) -> tuple[KnowledgeView | None, KnowledgeView | None]:
+    """Return the sampled part of the knowledge graph, if there is one, and of the regenerated one."""
+    if not whole:
+        return None, None
     rows = sample.edge
     part = KnowledgeEdges(
         sample.head,
@@ -103,11 +105,12 @@ def _knowledge(
         len(sample.entities),
         edges.relation_names,
     )
+    known = KnowledgeView(knowledge_graph(part), device)
     if regenerated is None:
-        return KnowledgeView(knowledge_graph(part), device)
+        return known, None
     new = torch.full((edges.n_entities,), -1, dtype=torch.int64)
     new[sample.entities] = torch.arange(len(sample.entities))
     head, tail = new[regenerated.head.cpu()], new[regenerated.tail.cpu()]
     within = (head >= 0) & (tail >= 0)
     graph = knowledge_graph(part, regenerated.kept.cpu()[rows], (head[within], tail[within]))
-    return KnowledgeView(graph, device)
+    return known, KnowledgeView(graph, device)

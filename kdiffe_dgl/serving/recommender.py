@@ -14,7 +14,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.ranking import rank_rows
 from kdiffe_dgl.serving.run_folder import RunFolder
 
-__all__ = ["RECOMMENDATION_SCHEMA", "Recommender"]
+__all__ = ["RECOMMENDATION_SCHEMA", "Recommender", "unknown_id"]
 
 RECOMMENDATION_SCHEMA: dict[str, Any] = {
     "user": pl.Utf8,
@@ -131,7 +131,7 @@ class Recommender:
         rows = wanted.join(self.users.select("id", "user"), on="id", how="left", maintain_order="left")
         missing = rows.filter(pl.col("user").is_null())["id"]
         if len(missing) and unknown == "error":
-            raise InputError(self._unknown(missing, self.users["id"], "user"))
+            raise unknown_id("recommend", missing, self.users["id"], "user")
         numbers = rows["user"].fill_null(-1).to_numpy()
         block = max(1, _BLOCK_SCORES // max(1, len(self.items)))
         parts = [
@@ -199,7 +199,7 @@ class Recommender:
             raise InputError(f"similar items: k is {k}; expected at least 1")
         found = self.items.filter(pl.col("id") == str(item))["item"]
         if not len(found):
-            raise InputError(self._unknown(pl.Series([str(item)]), self.items["id"], "item"))
+            raise unknown_id("recommend", pl.Series([str(item)]), self.items["id"], "item")
         number = int(found[0])
         norms = np.linalg.norm(self._item, axis=1)
         # A representation of length 0 has no direction; its similarity to anything is 0.
@@ -217,16 +217,26 @@ class Recommender:
             }
         )
 
-    @staticmethod
-    def _unknown(missing: pl.Series, ids: pl.Series, what: str) -> str:
-        """Return the sentence that names an unknown id, how many more there are, and its neighbours."""
-        name = missing[0]
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        near = ", ".join(repr(match) for match in _nearest(name, ids))
-        expected = (
-            f"the nearest ids are {near}" if near else f"expected one of {len(ids)} original {what} ids"
-        )
-        return f"recommend: unknown {what} {name!r}{more}; {expected}"
+
+def unknown_id(command: str, missing: pl.Series, ids: pl.Series, what: str) -> InputError:
+    """Return the error that names an unknown id, how many more there are, and the nearest known ones.
+
+    Parameters
+    ----------
+    command
+        What was asked for, for the beginning of the sentence.
+    missing
+        Unknown ids, one at least.
+    ids
+        All known ids.
+    what
+        What they belong to: ``"user"`` or ``"item"``.
+    """
+    name = missing[0]
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    near = ", ".join(repr(match) for match in _nearest(name, ids))
+    expected = f"the nearest ids are {near}" if near else f"expected one of {len(ids)} original {what} ids"
+    return InputError(f"{command}: unknown {what} {name!r}{more}; {expected}")
 
 
 def _nearest(name: str, ids: pl.Series) -> list[str]:

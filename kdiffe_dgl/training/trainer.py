@@ -18,6 +18,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
 from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.models.registry import model_class
+from kdiffe_dgl.optimiser import adam
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kdiffe_dgl.training.config import RunConfig
@@ -167,9 +168,7 @@ class Trainer:
         self.model: RecommenderModel = model_class(config.name)(
             dataset, config.model, torch.Generator().manual_seed(model_seed(seed)), self.device
         )
-        self.optimiser = torch.optim.Adam(
-            self.model.recommender_parameters(), lr=config.training.learning_rate, fused=True
-        )
+        self.optimiser = adam(self.model.recommender_parameters(), config.training.learning_rate)
         self._state = _State()
         self._last_checkpoint = time.monotonic()
 
