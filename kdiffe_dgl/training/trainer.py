@@ -17,6 +17,7 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
 from kdiffe_dgl.models.base import RecommenderModel
+from kdiffe_dgl.models.closed_form import ClosedFormModel
 from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.optimiser import adam
 from kdiffe_dgl.serving.run_folder import RunFolder
@@ -121,6 +122,8 @@ def _deterministic(device: torch.device) -> Iterator[None]:
 class Trainer:
     """Trains a model on a data set and keeps the best epoch by validation.
 
+    A closed-form model is fitted when it is built: for it, training is one epoch without batches.
+
     Parameters
     ----------
     dataset
@@ -161,14 +164,22 @@ class Trainer:
         # All that can be wrong with the data is found before the model is built, which may take a while.
         cutoff = int(config.training.monitor.partition("@")[2])
         self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, cutoff))
-        self.sampler = NegativeSampler(self.pairs.numpy(), dataset.n_users, dataset.n_items)
+        cls = model_class(config.name)
+        # A model that is not trained by steps needs no negatives, so data without any suit it.
+        by_steps = not issubclass(cls, ClosedFormModel)
+        self.epochs = training.epochs if by_steps else 1
+        self.sampler = (
+            NegativeSampler(self.pairs.numpy(), dataset.n_users, dataset.n_items) if by_steps else None
+        )
         _, sampling, model = (int(state) for state in np.random.SeedSequence(seed).generate_state(3))
         self.sampling = torch.Generator().manual_seed(sampling)
         self.generator = torch.Generator(self.device).manual_seed(model)
-        self.model: RecommenderModel = model_class(config.name)(
+        self.model: RecommenderModel = cls(
             dataset, config.model, torch.Generator().manual_seed(model_seed(seed)), self.device
         )
-        self.optimiser = adam(self.model.recommender_parameters(), config.training.learning_rate)
+        self.optimiser = (
+            adam(self.model.recommender_parameters(), training.learning_rate) if by_steps else None
+        )
         self._state = _State()
         self._last_checkpoint = time.monotonic()
 
@@ -220,13 +231,13 @@ class Trainer:
         done, training = len(self.result.history), self.config.training
         validated = [record["epoch"] for record in self.result.history if record["validation"]]
         waited = sum(epoch > self.result.best_epoch for epoch in validated)
-        return done >= training.epochs or waited >= training.patience
+        return done >= self.epochs or waited >= training.patience
 
     def _epoch(self) -> bool:
         """Train one epoch more; return whether it is the best so far."""
         training, epoch = self.config.training, len(self.result.history) + 1
         started = time.perf_counter()
-        self.progress.epoch_begins(epoch, -(-len(self.pairs) // self.batch_size))
+        self.progress.epoch_begins(epoch, -(-len(self.pairs) // self.batch_size) if self.optimiser else 0)
         self.model.train()
         try:
             side = dict(self.model.begin_epoch(self.generator))
@@ -240,7 +251,7 @@ class Trainer:
         record: dict[str, Any] = {"epoch": epoch, "losses": losses, "side": side, "validation": None}
         state = self._state
         best_epoch, best_value, best = state.result.best_epoch, state.result.best_value, state.best
-        if epoch % training.validate_every == 0 or epoch == training.epochs:
+        if epoch % training.validate_every == 0 or epoch == self.epochs:
             user, item = self._representations()
             if not (user.isfinite().all() and item.isfinite().all()):
                 raise self._diverged(epoch, "a representation is not finite")
@@ -292,6 +303,8 @@ class Trainer:
         )
 
     def _train_batches(self) -> dict[str, float]:
+        if self.optimiser is None or self.sampler is None:
+            return {}
         order = torch.randperm(len(self.pairs), generator=self.sampling)
         totals: dict[str, Tensor] = {}
         for rows in order.split(self.batch_size):
@@ -323,7 +336,9 @@ class Trainer:
             "best_epoch": result.best_epoch,
             "best_value": result.best_value if result.best_epoch else None,
         }
-        optimisers = {"recommender": self.optimiser, **self.model.side_optimisers()}
+        optimisers = self.model.side_optimisers()
+        if self.optimiser is not None:
+            optimisers = {"recommender": self.optimiser, **optimisers}
         generators = {"sampling": self.sampling, "model": self.generator}
         return Checkpoint(self.model, optimisers, generators, progress, dict(self._state.best))
 

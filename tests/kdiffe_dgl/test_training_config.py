@@ -177,7 +177,7 @@ def test_merging_puts_every_leaf_of_the_change_in_place(base: dict[str, Any], ch
         ({"model": {"knowledge": {"keep_rate": 2}}}, "keep_rate is 2; expected a number of at most 1"),
         ({"model": {"contrast": {"method": "x" * 90}}}, "method is 'xxx"),
         ({"model": {"name": "kdifffe"}}, "unknown model 'kdifffe'; did you mean 'kdiffe'?"),
-        ({"model": {"name": "zzz"}}, "unknown model 'zzz'; expected one of kdiffe, lightgcn"),
+        ({"model": {"name": "zzz"}}, "unknown model 'zzz'; expected one of "),
     ],
 )
 def test_mistakes_in_a_file(values: Any, message: str) -> None:

@@ -1,0 +1,1 @@
+"""Peers: other authors' recommenders, one file each, on the same base class, data and trainer."""
