@@ -80,4 +80,5 @@ class PairwiseModel(RecommenderModel):
     @torch.no_grad()
     def representations(self) -> tuple[Tensor, Tensor]:
         """Return the views; see the base class."""
-        return self.views()
+        users, items = self.views()
+        return users.detach(), items.detach()

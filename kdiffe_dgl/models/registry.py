@@ -30,7 +30,12 @@ _PEERS = "kdiffe_dgl.models.peers"
 MODELS: dict[str, str | type[RecommenderModel]] = {
     "kdiffe": "kdiffe_dgl.models.kdiffe:KDiffE",
     "lightgcn": "kdiffe_dgl.models.lightgcn:LightGCN",
+    "bprmf": f"{_PEERS}.bprmf:BPRMF",
+    "ease": f"{_PEERS}.ease:EASE",
+    "itemknn": f"{_PEERS}.itemknn:ItemKNN",
     "popularity": f"{_PEERS}.popularity:Popularity",
+    "rp3beta": f"{_PEERS}.rp3beta:RP3beta",
+    "sgl": f"{_PEERS}.sgl:SGL",
 }
 """Name to ``module:Class``. A script may enter a class of its own, which holds for its process."""
 

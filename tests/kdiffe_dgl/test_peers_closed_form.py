@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from click.testing import CliRunner
 
 from kdiffe_dgl.cli import main
 from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.models.peers.item_weights import nearest_by_product
 from kdiffe_dgl.serving import Recommender
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
@@ -19,7 +22,7 @@ from kdiffe_dgl.training.restore import restore_model
 from kdiffe_dgl.training.run import resume_run, train_run
 from kdiffe_dgl.training.trainer import Trainer
 
-CLOSED = ["popularity"]
+CLOSED = ["ease", "itemknn", "popularity", "rp3beta"]
 
 
 def scores(dataset: RecDataset, name: str, **settings: Any) -> np.ndarray:
@@ -100,3 +103,103 @@ def test_popularity_counts_training_users(tiny_dataset: RecDataset) -> None:
     expected = np.tile(training_rows(tiny_dataset).sum(axis=0), (24, 1))
     np.testing.assert_array_equal(scores(tiny_dataset, "popularity"), expected)
     assert expected[0, 17] == 0  # the cold item
+
+
+def kept_of_row(values: np.ndarray, count: int) -> list[int]:
+    """Return the columns of the largest positive values, the first of equal ones."""
+    found = sorted((column for column in range(len(values)) if values[column] > 0), key=lambda c: -values[c])
+    return found[:count]
+
+
+@pytest.mark.parametrize(("neighbours", "shrinkage"), [(3, 0.0), (5, 7.0), (100, 2.0)])
+def test_itemknn_equals_its_equation(tiny_dataset: RecDataset, neighbours: int, shrinkage: float) -> None:
+    rows = training_rows(tiny_dataset)
+    expected = np.zeros((24, 18))
+    for target in range(18):
+        near = np.zeros(18)
+        for other in set(range(18)) - {target}:
+            common = rows[:, target] @ rows[:, other]
+            lengths = np.linalg.norm(rows[:, target]) * np.linalg.norm(rows[:, other])
+            near[other] = common / (lengths + shrinkage) if common else 0.0
+        for other in kept_of_row(near, neighbours):
+            expected[:, target] += rows[:, other] * near[other]
+    found = scores(tiny_dataset, "itemknn", neighbours=neighbours, shrinkage=shrinkage)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("neighbours", "alpha", "beta"), [(100, 1.0, 0.0), (4, 1.0, 0.6), (6, 0.7, 0.3)])
+def test_rp3beta_equals_a_walk_over_matrices(
+    tiny_dataset: RecDataset, neighbours: int, alpha: float, beta: float
+) -> None:
+    rows = training_rows(tiny_dataset)
+    of_users, of_items = rows.sum(axis=1), rows.sum(axis=0)
+    expected = np.zeros((24, 18))
+    for source in np.flatnonzero(of_items):
+        reached = np.zeros(18)
+        for user in np.flatnonzero(rows[:, source]):
+            for target in np.flatnonzero(rows[user]):
+                probability = (1 / of_items[source]) ** alpha * (1 / of_users[user]) ** alpha
+                reached[target] += probability / of_items[target] ** beta
+        reached[source] = 0.0
+        for target in kept_of_row(reached, neighbours):
+            expected[:, target] += rows[:, source] * reached[target]
+    found = scores(tiny_dataset, "rp3beta", neighbours=neighbours, alpha=alpha, beta=beta)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("regularisation", [0.5, 30.0])
+def test_ease_minimises_its_objective(tiny_dataset: RecDataset, regularisation: float) -> None:
+    """Each column is the ridge regression of an item on the others, solved one by one."""
+    rows = training_rows(tiny_dataset)
+    weights = np.zeros((18, 18))
+    for item in range(18):
+        others = [other for other in range(18) if other != item]
+        system = rows[:, others].T @ rows[:, others] + regularisation * np.eye(17)
+        weights[others, item] = np.linalg.solve(system, rows[:, others].T @ rows[:, item])
+    found = scores(tiny_dataset, "ease", regularisation=regularisation)
+    np.testing.assert_allclose(found, rows @ weights, rtol=1e-4, atol=1e-6)
+
+
+def test_ease_without_an_inverse_is_told(tiny_dataset: RecDataset) -> None:
+    with pytest.raises(InputError, match=r"model.regularisation=1e-200 is too small"):
+        scores(tiny_dataset, "ease", regularisation=1e-200)
+
+
+@pytest.mark.parametrize("block", [1, 40, 1 << 22])
+def test_blocks_do_not_change_the_neighbours(
+    tiny_dataset: RecDataset, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    whole = scores(tiny_dataset, "rp3beta", neighbours=4)
+    monkeypatch.setattr("kdiffe_dgl.models.peers.item_weights._BLOCK_ENTRIES", block)
+    np.testing.assert_array_equal(scores(tiny_dataset, "rp3beta", neighbours=4), whole)
+
+
+def test_the_first_of_equal_neighbours_are_kept() -> None:
+    left = sp.csr_matrix(np.eye(4))
+    right = sp.csr_matrix(np.array([[9, 2, 2, 2], [1, 9, 3, 1], [5, 5, 9, 5], [0, 0, 7, 9]], dtype=float))
+    kept = nearest_by_product(left, right, lambda rows, columns, values: values, 2)
+    expected = [[0, 2, 2, 0], [1, 0, 3, 0], [5, 5, 0, 0], [0, 0, 7, 0]]
+    np.testing.assert_array_equal(kept.toarray(), expected)
+
+
+@pytest.mark.parametrize("name", ["ease", "itemknn", "rp3beta"])
+def test_too_much_memory_is_refused_before_anything_is_made(
+    tiny_dataset: RecDataset, tmp_path: Path, name: str
+) -> None:
+    tiny_dataset.save(tmp_path / "data")
+    limit = 4 * (24 + 18) * 18 / 2**30
+    arguments = [
+        "train",
+        "--data",
+        str(tmp_path / "data"),
+        "--model",
+        name,
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(main, [*arguments, "--quiet", "--set", f"model.max_gib={0.99 * limit}"])
+    assert done.exit_code == 2
+    assert "the representations of 24 users and 18 items need 0.0 GiB" in done.stderr
+    assert not (tmp_path / "run").exists()
+    done = CliRunner().invoke(main, [*arguments, "--quiet", "--set", f"model.max_gib={1.01 * limit}"])
+    assert done.exit_code == 0
