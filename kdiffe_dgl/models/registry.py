@@ -30,12 +30,16 @@ _PEERS = "kdiffe_dgl.models.peers"
 MODELS: dict[str, str | type[RecommenderModel]] = {
     "kdiffe": "kdiffe_dgl.models.kdiffe:KDiffE",
     "lightgcn": "kdiffe_dgl.models.lightgcn:LightGCN",
+    "bm3": f"{_PEERS}.bm3:BM3",
     "bprmf": f"{_PEERS}.bprmf:BPRMF",
     "ease": f"{_PEERS}.ease:EASE",
+    "freedom": f"{_PEERS}.freedom:FREEDOM",
     "itemknn": f"{_PEERS}.itemknn:ItemKNN",
+    "mgcn": f"{_PEERS}.mgcn:MGCN",
     "popularity": f"{_PEERS}.popularity:Popularity",
     "rp3beta": f"{_PEERS}.rp3beta:RP3beta",
     "sgl": f"{_PEERS}.sgl:SGL",
+    "vbpr": f"{_PEERS}.vbpr:VBPR",
 }
 """Name to ``module:Class``. A script may enter a class of its own, which holds for its process."""
 
