@@ -35,10 +35,13 @@ MODELS: dict[str, str | type[RecommenderModel]] = {
     "ease": f"{_PEERS}.ease:EASE",
     "freedom": f"{_PEERS}.freedom:FREEDOM",
     "itemknn": f"{_PEERS}.itemknn:ItemKNN",
+    "lgmrec": f"{_PEERS}.lgmrec:LGMRec",
     "mgcn": f"{_PEERS}.mgcn:MGCN",
+    "mmgcn": f"{_PEERS}.mmgcn:MMGCN",
     "popularity": f"{_PEERS}.popularity:Popularity",
     "rp3beta": f"{_PEERS}.rp3beta:RP3beta",
     "sgl": f"{_PEERS}.sgl:SGL",
+    "slmrec": f"{_PEERS}.slmrec:SLMRec",
     "vbpr": f"{_PEERS}.vbpr:VBPR",
 }
 """Name to ``module:Class``. A script may enter a class of its own, which holds for its process."""

@@ -1,4 +1,4 @@
-"""MGCN, FREEDOM, VBPR and BM3 against dense NumPy; item graphs, feature tables, edge pruning."""
+"""What multimodal peers share; MGCN, FREEDOM, VBPR and BM3 against dense NumPy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from kdiffe_dgl.models.peers.bm3 import BM3
 from kdiffe_dgl.models.peers.freedom import FREEDOM, prune_edges
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures
 from kdiffe_dgl.models.peers.item_graph import item_graph
+from kdiffe_dgl.models.peers.lgmrec import LGMRec
 from kdiffe_dgl.models.peers.mgcn import MGCN
+from kdiffe_dgl.models.peers.mmgcn import MMGCN
+from kdiffe_dgl.models.peers.slmrec import SLMRec
 from kdiffe_dgl.models.peers.vbpr import VBPR
 from kdiffe_dgl.training.config import resolve
 from kdiffe_dgl.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-PEERS: tuple[type[RecommenderModel], ...] = (MGCN, FREEDOM, VBPR, BM3)
+PEERS: tuple[type[RecommenderModel], ...] = (MGCN, FREEDOM, VBPR, BM3, LGMRec, SLMRec, MMGCN)
 
 
 def make(cls: type[RecommenderModel], dataset: Any, seed: int = 0, **settings: Any) -> Any:
@@ -397,6 +400,9 @@ def test_published_settings_are_the_defaults() -> None:
         FREEDOM: {"dim": 64, "layers": 2, "item_layers": 1, "neighbours": 10, "pruning": 0.8},
         BM3: {"dim": 64, "layers": 1, "dropout": 0.3, "feature_weight": 2.0},
         VBPR: {"dim": 64},
+        LGMRec: {"dim": 64, "layers": 2, "modality_layers": 2, "hyperedges": 4, "global_weight": 0.3},
+        SLMRec: {"dim": 64, "layers": 3, "temperature": 0.2},
+        MMGCN: {"dim": 64, "layers": 3, "modality_dim": 256},
     }
     for cls, settings in expected.items():
         config: Component = cls.Config()
