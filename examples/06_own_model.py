@@ -6,7 +6,11 @@ evaluation and recommendations.
 
 The model here is small and reads the knowledge graph: an item is its own embedding plus the mean embedding of
 the entities it is joined to. It is entered into the table of models under its name, which holds for this
-process: ``kdiffe train --model`` knows only the models of the toolkit.
+process. An installed package offers a model to ``kdiffe train --model`` by an entry point in its
+``pyproject.toml``, under the name of the class::
+
+    [project.entry-points."kdiffe_dgl.models"]
+    entity-mean = "my_package.models:EntityMean"
 
 Writes the run folder ``run/`` and ``comparison.csv``. Takes about a quarter of a minute.
 """
