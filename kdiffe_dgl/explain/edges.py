@@ -92,6 +92,11 @@ class Pairs:
         found: npt.NDArray[np.bool_] = self.interactions.degree.numpy() > 0
         return found
 
+    def is_observed(self, user: int, item: int) -> bool:
+        """Whether a pair is a training interaction."""
+        number = int(self.numbers[user, item])
+        return number > 0 and bool(self.observed[number - 1])
+
     @cached_property
     def attention(self) -> Floats:
         """Random-walk similarity S of each pair; NaN where there is none."""

@@ -26,8 +26,8 @@ from kdiffe_dgl.training.restore import restore_model
 __all__ = ["Explainer"]
 
 Ids = npt.NDArray[np.int64]
-SHARED_FACTS = 6
-"""Facts, beside the paths, that the item shares with the shown history."""
+SHARED_FACTS = 5
+"""Most facts, with those of the paths, that are shown to be shared by the item and the shown history."""
 
 
 class Explainer:
@@ -62,6 +62,7 @@ class Explainer:
         self.score = EdgeScore(model)
         encoder = self.score.encoder
         self.attention = None if encoder is None else encoder.attention.numpy()
+        self._layers = 0 if encoder is None else encoder.layers
         self._facts = Facts(model, dataset, self.score.edges, self.attention)
 
     @classmethod
@@ -150,20 +151,26 @@ class Explainer:
         self, user: int, item: int, table: PathTable, ranked: list[RankedPath], hops: int
     ) -> Explanation:
         n_users = self.dataset.n_users
-        notes = [f"Not followed: {cut}." for cut in table.cuts]
+        notes = []
         if not ranked:
             ranked = [self._least_bad(user, item, table)]
-            notes.insert(0, "No path found lowers the score when it is deleted; the closest one is shown.")
+            notes.append("No path found lowers the score when it is deleted; the closest one is shown.")
+        if len(table) > len(ranked):
+            notes.append(f"{len(ranked)} of {len(table):,} connecting paths within {hops} hops are shown.")
+        notes += [f"Not followed: {cut}." for cut in table.cuts]
         rows = [table.nodes[one.path][table.nodes[one.path] >= 0].tolist() for one in ranked]
         last = max(len(row) for row in rows) - 1
         ends = {user: ("user", 0), n_users + item: ("item", max(last, 2))}
         nodes: dict[int, Node] = {end: self._facts.node(end, *told) for end, told in ends.items()}
         for row in rows:
             for column, number in enumerate(row[1:-1], 1):
-                role = "history" if column == 1 else "other user" if number < n_users else "entity"
+                role = "other user" if number < n_users else "entity"
+                if column == 1:
+                    observed = self.score.edges.pairs.is_observed(user, number - n_users)
+                    role = "history" if observed else "proposed"
                 nodes.setdefault(number, self._facts.node(number, role, column))
-        history = [number for number, node in nodes.items() if node.role == "history"]
-        shared = self._shared(history, n_users + item, set(nodes))
+        history = [number for number, node in nodes.items() if node.role in ("history", "proposed")]
+        shared, n_shared = self._shared(history, n_users + item, set(nodes))
         if shared:
             # The item stands to the right of all that leads to it.
             nodes[n_users + item] = self._facts.node(n_users + item, "item", max(last, 3))
@@ -177,36 +184,50 @@ class Explainer:
             if (first, second) not in steps:
                 source, target = nodes[first], nodes[second]
                 steps[first, second] = self._facts.between(source, target, first, second, on_path)
-        found = []
-        for one, row in zip(ranked, rows, strict=True):
-            edges = [steps[step] for step in pairwise(row)]
-            through_fact = len(row) == 4 and row[2] >= n_users
-            alike = [
-                nodes[owner]
-                for owner in history
-                if through_fact and owner != row[1] and (owner, row[2]) in steps
-            ]
-            sentence = path_sentence([nodes[number] for number in row], edges, alike[:2])
-            keys = tuple(nodes[number].key for number in row)
-            found.append(Path(keys, one.contribution, one.alone, sentence))
-        if len(table) > len(ranked):
-            notes.insert(0, f"{len(ranked)} of {len(table):,} connecting paths within {hops} hops are shown.")
-        kg = self.dataset.kg
+        found = [
+            self._path(one, row, nodes, steps, [owner for owner in history if owner != row[1]])
+            for one, row in zip(ranked, rows, strict=True)
+        ]
+        kg, drawn = self.dataset.kg, tuple(edge for edges in steps.values() for edge in edges)
+        if n_shared > len(shared):
+            notes.append(
+                f"{len(shared)} of {n_shared} facts that the item shares with these items are shown."
+            )
+        if self._layers > 1 and any(edge.kind == "knowledge" for edge in drawn):
+            layers = f"{self._layers} layers"
+            notes.append(f"Attention to facts: mean over the {layers}, weighted as the view adds them up.")
         return Explanation(
             user=nodes[user], item=nodes[n_users + item], score=self.score.score(user, item),
-            nodes=tuple(nodes.values()), edges=tuple(edge for edges in steps.values() for edge in edges),
+            nodes=tuple(nodes.values()), edges=drawn,
             paths=tuple(found), n_paths=len(table), hops=hops, notes=tuple(notes), run=self.run,
             relations=() if kg is None else tuple(kg.relations["name"]),
         )  # fmt: skip
 
-    def _shared(self, history: list[int], item: int, shown: set[int]) -> list[tuple[int, list[int]]]:
-        """Return entities that the item shares with shown history, and with which of it.
+    def _path(
+        self,
+        ranked: RankedPath,
+        row: list[int],
+        nodes: dict[int, Node],
+        steps: dict[tuple[int, int], list[Edge]],
+        others: list[int],
+    ) -> Path:
+        """Return a path, whose sentence names other items of the history that have its fact too."""
+        through_fact = len(row) == 4 and row[2] >= self.dataset.n_users
+        alike = [nodes[owner] for owner in others if through_fact and (owner, row[2]) in steps]
+        on_way = [nodes[number] for number in row]
+        sentence = path_sentence(on_way, [steps[step] for step in pairwise(row)], alike[:2])
+        return Path(tuple(node.key for node in on_way), ranked.contribution, ranked.alone, sentence)
+
+    def _shared(
+        self, history: list[int], item: int, shown: set[int]
+    ) -> tuple[list[tuple[int, list[int]]], int]:
+        """Return entities that the item shares with shown history, and with which of it; how many there are.
 
         Those on paths come first, then those that the item attends to most, then those that more of the
         history has, then those of fewer items in all.
         """
         if self.dataset.kg is None or self.score.edges.links is None:
-            return []
+            return [], 0
         n_users = self.dataset.n_users
         own = self._facts.neighbours(item - n_users)
         own = own[own >= self.dataset.n_items]
@@ -220,7 +241,8 @@ class Explainer:
             entity: (entity not in shown, -weight[entity], -len(owners), size[entity], entity)
             for entity, owners in near.items()
         }
-        return [(entity, near[entity]) for entity in sorted(near, key=rank.__getitem__)[:SHARED_FACTS]]
+        most = max(SHARED_FACTS, len(shown & set(near)))
+        return [(entity, near[entity]) for entity in sorted(near, key=rank.__getitem__)[:most]], len(near)
 
     def _unconnected(self, user: int, item: int, hops: int) -> str:
         """Return the sentence that says that nothing connects two, with the closest facts."""

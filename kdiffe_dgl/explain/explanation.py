@@ -29,7 +29,8 @@ class Node:
     key
         Unique in the explanation: ``user:3``, ``entity:17``; items are the first entities.
     role
-        What it is here: ``user``, ``history``, ``entity``, ``other user`` or ``item``.
+        What it is here: ``user``, ``history``, ``proposed`` (an item that diffusion alone joins with the
+        user), ``entity``, ``other user`` or ``item``.
     kind
         Kind of entity in the knowledge graph; ``user`` for users.
     id, label

@@ -33,6 +33,14 @@ class LinkEncoder:
         Embeddings, ``[entities, dim]``.
     n_items
         How many of the entities are items.
+
+    Attributes
+    ----------
+    layers
+        Number L of layers.
+    attention
+        α of each directed edge: its mean over the layers, of which layer l weighs
+        :math:`\lambda_{res}^{L - l}`, its share in the sum of layers; float64 ``[edges]``.
     """
 
     def __init__(self, encoder: RelationalAttention, links: Links, entities: Tensor, n_items: int) -> None:
@@ -46,14 +54,17 @@ class LinkEncoder:
         layer = total = entities.detach().double()
         self._layers, self._totals = [layer], [total]
         self.attention = torch.zeros(len(links.head), dtype=torch.float64)
+        self.layers, shares = encoder.layers, 0.0
         for number in range(encoder.layers):
             unchanged = _Rows(nobody, layer[:0])
             layer, weights = self._layer(everyone, layer, unchanged, nobody, layer[:0, 0])
-            if number == 0:
-                self.attention = weights
+            share = self._residual ** (encoder.layers - 1 - number)
+            self.attention += share * weights
+            shares += share
             total = self._residual * total + layer
             self._layers.append(layer)
             self._totals.append(total)
+        self.attention /= max(shares, 1.0)
 
     @property
     def items(self) -> Tensor:

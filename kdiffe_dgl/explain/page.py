@@ -9,15 +9,32 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
 
-from kdiffe_dgl.explain.arrange import columns_of
+from kdiffe_dgl.explain.arrange import columns_of, drawn_ends, rows_of
+from kdiffe_dgl.explain.colours import FAINT, colours_of, tint
 from kdiffe_dgl.explain.explanation import Explanation
 from kdiffe_dgl.explain.page_parts import SCRIPT, STYLE
-from kdiffe_dgl.explain.picture import colours_of, heading_of, picture_bytes
+from kdiffe_dgl.explain.picture import (
+    FILLS,
+    PATHS_TOLD,
+    WIDTH_TOLD,
+    heading_of,
+    legend_of,
+    picture_bytes,
+    signed,
+)
 from kg_builders.reporting.markup import text
+from kg_builders.reporting.picture import INK
 
 __all__ = ["explanation_page", "notebook_fragment", "script_json"]
+
+
+_ZOOM = (
+    "<button id='zoom-in' title='Larger'>+</button> "
+    "<button id='zoom-out' title='Smaller'>\N{MINUS SIGN}</button> <button id='zoom-whole'>whole</button>"
+)
 
 
 def script_json(value: Any) -> str:
@@ -29,6 +46,7 @@ def script_json(value: Any) -> str:
 def explanation_page(explanation: Explanation) -> str:
     """Return a page: the picture, whose edges tell their weights, and sentences, which light up paths."""
     columns, places = columns_of(explanation)
+    rows = rows_of(explanation, columns, places)
     nodes = {node.key: node for node in explanation.nodes}
     colours = colours_of(explanation)
     drawn = explanation.to_dict() | {
@@ -39,9 +57,17 @@ def explanation_page(explanation: Explanation) -> str:
             {"source": source, "target": target, "keys": keys} for (source, target), keys in places.items()
         ],
         "colours": [
-            {"kind": kind, "relation": relation, "colour": colour, "name": name}
-            for (kind, relation), (colour, name) in colours.items()
+            {"kind": kind, "relation": relation, "colour": colour, "faint": tint(colour, FAINT)}
+            for (kind, relation), (colour, _) in colours.items()
         ],
+        "legend": [
+            {"name": name, "colour": colour, "dashed": dashed, "rim": rim}
+            for name, colour, dashed, rim in legend_of(explanation)
+        ],
+        "rows": asdict(rows),
+        "ends": drawn_ends(explanation, columns),
+        "fills": FILLS,
+        "rim": tint(INK, FAINT),
     }
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -54,8 +80,10 @@ def explanation_page(explanation: Explanation) -> str:
             f"<title>{_text(explanation.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
             f"<h1><bdi>{_text(explanation.title)}</bdi></h1>\n<p id='score' class='quiet'></p>",
             "<div id='picture'><svg role='img' aria-label='Paths from the user to the item'></svg></div>",
+            f"<div id='tools'>{_ZOOM} <span class='quiet'>{_text(WIDTH_TOLD)}</span></div>",
             "<div id='legend'></div><div id='hint' role='status'></div>",
-            f"<ol id='paths'>{sentences}</ol>\n<div id='notes' class='quiet'></div>",
+            f"<p class='quiet'>{_text(PATHS_TOLD)}</p>\n<ol id='paths'>{sentences}</ol>",
+            "<div id='notes' class='quiet'></div>",
             f'<script type="application/json" id="explanation">{script_json(drawn)}</script>',
             f"<script>{SCRIPT}</script>\n</body>\n</html>\n",
         ]
@@ -66,7 +94,7 @@ def notebook_fragment(explanation: Explanation) -> str:
     """Return picture and sentences as HTML for a notebook's cell."""
     picture = base64.b64encode(picture_bytes(explanation, "png")).decode()
     lines = "".join(
-        f"<li>{_text(path.sentence)} <small>(−{path.contribution:.3f})</small></li>"
+        f"<li>{_text(path.sentence)} <small>({signed(path.contribution)})</small></li>"
         for path in explanation.paths
     )
     source = f"data:image/png;base64,{picture}"

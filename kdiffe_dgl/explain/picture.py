@@ -7,34 +7,54 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdiffe_dgl.explain.arrange import columns_of
+from kdiffe_dgl.explain.arrange import columns_of, drawn_ends, rows_of
+from kdiffe_dgl.explain.colours import FAINT, colours_of, relation_colour, tint
 from kdiffe_dgl.explain.explanation import Edge, Explanation, Node
 from kg_builders.reporting.fonts import Fonts, find_fonts, plain_text
-from kg_builders.reporting.picture import INK, ITEM_COLOUR, PALETTE, PAPER, QUIET
+from kg_builders.reporting.picture import INK, ITEM_COLOUR, PAPER, QUIET
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PICTURE_FORMATS", "colours_of", "draw_explanation", "heading_of", "picture_bytes"]
+__all__ = [
+    "FILLS",
+    "PATHS_TOLD",
+    "PICTURE_FORMATS",
+    "WIDTH_TOLD",
+    "colours_of",
+    "draw_explanation",
+    "heading_of",
+    "legend_of",
+    "picture_bytes",
+    "relation_colour",
+    "signed",
+]
 
 PICTURE_FORMATS = ("png", "svg", "pdf")
-ROW, LABEL, GAP = 0.46, 2.5, 1.25
-"""Inches: height of a row, greatest width of a label, least width between columns."""
+LABEL, LABEL_LINES, GAP = 2.1, 2, 1.35
+"""Inches: greatest width of a label; its most lines; least width between columns, inches."""
 SIZE, SMALL = 9.0, 8.0
-THIN, THICK = 0.8, 6.0
-"""Points of the width of the weakest and of the strongest attention."""
-INTERACTION, GENERATED, PROPOSED = "#7d8790", "#a0522d", "#6f42c1"
-# Grey is the colour of interactions here.
-_RELATIONS = (*PALETTE[:-1], "#c51b7d", "#01665e", "#8c8c00")
-_FILLS = {
+THIN, THICK, BOLD, RIM = 0.8, 6.0, 1.8, 1.4
+"""Points: width of the weakest and of the strongest attention; least width of a bold line, and its rim."""
+WIDTH_TOLD = "line width: attention, relative to the strongest of its kind"
+PATHS_TOLD = "Best paths, each with what the score loses when it is deleted after those before it:"
+FILLS = {
     "user": "#e3e6ea",
     "history": "#d3e6f5",
+    "proposed": PAPER,
     "entity": PAPER,
     "other user": "#eef0f2",
     "item": ITEM_COLOUR,
 }
-_HEADINGS = {"user": "user", "history": "history", "item": "recommended"}
+_HEADINGS = {
+    "user": "user",
+    "history": "history",
+    "proposed": "joined by diffusion",
+    "entity": "shared facts",
+    "other user": "other users",
+    "item": "recommended",
+}
 
 
 def draw_explanation(explanation: Explanation) -> Figure:
@@ -42,7 +62,8 @@ def draw_explanation(explanation: Explanation) -> Figure:
 
     Width is attention, colour the relation; edges that diffusion dropped are dashed, those that it kept or
     proposed are bold, with a dark rim. Faint edges are facts that the item shares with the history but no
-    shown path runs over. Labels are literal; those that are too long end in an ellipsis.
+    shown path runs over. Numbers tell which sentence is which path. Labels are literal; those that are too
+    long end in an ellipsis.
 
     Returns
     -------
@@ -66,31 +87,26 @@ def picture_bytes(explanation: Explanation, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def colours_of(explanation: Explanation) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return colour and name of each relation of an explanation: (kind, relation) -> (colour, name)."""
-    names: dict[tuple[str, str], str] = {}
-    for edge in explanation.edges:
-        names.setdefault((edge.kind, edge.relation), edge.label)
-    # Relations for which no colour is left share the last one.
-    place = {relation: number for number, relation in enumerate(explanation.relations)}
-    colours = {}
-    for (kind, relation), name in names.items():
-        if kind == "knowledge":
-            at = place.get(relation)
-            colour = PROPOSED if at is None else _RELATIONS[min(at, len(_RELATIONS) - 1)]
-        else:
-            colour = INTERACTION if kind == "interaction" else GENERATED
-        colours[kind, relation] = colour, name
-    return colours
-
-
 def heading_of(nodes: list[Node]) -> str:
     """Return what stands above a column."""
     roles = {node.role for node in nodes}
-    if roles == {"entity", "other user"}:
-        return "shared facts, other users"
-    role = nodes[0].role
-    return _HEADINGS.get(role, "other users" if role == "other user" else "shared facts")
+    return ", ".join(heading for role, heading in _HEADINGS.items() if role in roles)
+
+
+def legend_of(explanation: Explanation) -> list[tuple[str, str, bool, bool]]:
+    """Return what the lines mean: name, colour, whether dashed, whether with a rim; only what there is."""
+    entries = [
+        (name, colour, False, False) for colour, name in dict.fromkeys(colours_of(explanation).values())
+    ]
+    states = {edge.state for edge in explanation.edges}
+    if "dropped" in states:
+        entries.append(("dashed: dropped by diffusion", QUIET, True, False))
+    if states & {"kept", "proposed"}:
+        told = " or ".join(state for state in ("kept", "proposed") if state in states)
+        entries.append((f"dark rim: {told} by diffusion", tint(QUIET, FAINT), False, True))
+    if not all(edge.on_path for edge in explanation.edges):
+        entries.append(("faint: shared facts on none of the paths", tint(QUIET, FAINT), False, False))
+    return entries
 
 
 class _Drawing:
@@ -104,10 +120,15 @@ class _Drawing:
         self.nodes = {node.key: node for node in explanation.nodes}
         self.colours = colours_of(explanation)
         self.fonts = self._find_fonts()
+        self._widths: dict[tuple[str, float], float] = {}
+        self._renderer: Any = self.figure.canvas.get_renderer()  # type: ignore[attr-defined]
         self.columns, self.places = columns_of(explanation)
-        # Until the size is known, one unit is one inch of a page to measure on.
-        self._page(10.0, 10.0)
-        self.labels = {key: self._fit(self._label(node), LABEL - 0.2) for key, node in self.nodes.items()}
+        self.ends = drawn_ends(explanation, self.columns)
+        self.labels = {
+            key: self._wrap(self._label(node), LABEL, LABEL_LINES, SIZE) for key, node in self.nodes.items()
+        }
+        lines = {key: len(label) for key, label in self.labels.items()}
+        self.rows = rows_of(explanation, self.columns, self.places, lines)
         self.centre: dict[str, tuple[float, float]] = {}
         self.half: dict[str, float] = {}
         self._compose()
@@ -116,33 +137,34 @@ class _Drawing:
         """Give all parts their places, and draw them."""
         present = [[key for key in column if key in self.nodes] for column in self.columns]
         headings = [heading_of([self.nodes[key] for key in column]) for column in present]
+        boxes = {key: max(map(self._width, label)) + 0.26 for key, label in self.labels.items()}
         widths = [
-            max(self._width(heading, SMALL), *(self._width(self.labels[key]) for key in column)) + 0.24
+            max(self._width(heading, SMALL), *(boxes[key] for key in column))
             for heading, column in zip(headings, present, strict=True)
         ]
-        self.width = max(sum(widths) + GAP * (len(widths) - 1) + 0.5, 8.5)
+        self.width = max(sum(widths) + GAP * (len(widths) - 1) + 0.5, 9.0)
         gap = (self.width - 0.5 - sum(widths)) / max(1, len(widths) - 1)
-        lines = self._footer()
-        footer = 0.2 * len(lines) + 0.5 + 0.22 * self._legend_rows()
-        graph = max(ROW * max(len(column) for column in self.columns), 1.6)
-        height = graph + footer + 1.1
+        legend, lines = self._legend_places(), self._footer()
+        bottom = 0.2 * len(lines) + 0.35
+        self.top = bottom + 0.22 * legend[-1][1] + 0.3 + self.rows.height
+        height = self.top + 1.0
         self._page(self.width, height)
-        left, top = 0.25, height - 1.0
+        left = 0.25
         for column, width, heading in zip(self.columns, widths, headings, strict=True):
-            self._text(left + width / 2, top + 0.12, heading, SMALL, QUIET, ha="center")
-            for row, key in enumerate(column):
-                self.centre[key] = left + width / 2, top - graph * (row + 0.5) / len(column)
-                is_box = key in self.nodes
-                self.half[key] = (self._width(self.labels[key]) + 0.2) / 2 if is_box else width / 2
+            self._text(left + width / 2, self.top + 0.12, heading, SMALL, QUIET, ha="center")
+            for key in column:
+                self.centre[key] = left + width / 2, self.top - self.rows.centre[key]
+                self.half[key] = boxes.get(key, width) / 2
             left += width + gap
         title = self._fit(self._drawable(self.explanation.title, "Explanation"), self.width - 0.5, 13.0)
         self._text(0.25, height - 0.3, title, 13.0, INK)
-        left = self.explanation.score - sum(path.contribution for path in self.explanation.paths)
-        told = f"score {self.explanation.score:.3f}; {left:.3f} without the paths below"
+        lost = self.explanation.score - sum(path.contribution for path in self.explanation.paths)
+        told = f"score {self.explanation.score:.3f}; {lost:.3f} without the paths below"
         self._text(0.25, height - 0.58, told, SMALL, QUIET)
-        self._edges()
+        curves = self._edges()
         self._boxes()
-        self._legend(footer)
+        self._ranks(curves)
+        self._legend(legend, self.top - self.rows.height - 0.3)
         for number, (line, colour) in enumerate(lines):
             self._text(0.25, 0.2 * (len(lines) - number), line, SMALL, colour)
 
@@ -179,10 +201,14 @@ class _Drawing:
         )  # fmt: skip
 
     def _width(self, text: str, size: float = SIZE) -> float:
-        drawn = self._text(0, 0, text, size, INK)
-        width = drawn.get_window_extent().width / self.figure.dpi
-        drawn.remove()
-        return float(width)
+        """Return the width of a text without line breaks, inches."""
+        if (text, size) not in self._widths:
+            from matplotlib.font_manager import FontProperties  # noqa: PLC0415
+
+            font = FontProperties(family=list(self.fonts.families), size=size)
+            wide, _, _ = self._renderer.get_text_width_height_descent(text, font, ismath=False)
+            self._widths[text, size] = wide / self.figure.dpi
+        return self._widths[text, size]
 
     def _fit(self, text: str, width: float, size: float = SIZE) -> str:
         """Return a text, or as much of it as there is room for, and an ellipsis."""
@@ -197,125 +223,161 @@ class _Drawing:
                 high = middle
         return text[:low].rstrip() + "…"
 
-    def _wrap(self, text: str, width: float) -> list[str]:
-        lines, line = [], ""
+    def _wrap(self, text: str, width: float, most: int, size: float, indent: str = "") -> list[str]:
+        """Break a text into lines; what the last one has no room for becomes an ellipsis."""
+        space = self._width("a a", size) - 2 * self._width("a", size)
+        lines: list[list[str]] = [[]]
+        used = 0.0
         for word in text.split(" "):
-            longer = f"{line} {word}" if line else word
-            if line and self._width(longer, SMALL) > width:
-                lines.append(line)
-                line = "    " + word
-            else:
-                line = longer
-        return [self._fit(one, width, SMALL) for one in (*lines, line)]
+            wide = self._width(word, size) + space
+            if lines[-1] and used + wide > width and len(lines) < most:
+                lines.append([])
+                used = self._width(indent, size)
+            lines[-1].append(word)
+            used += wide
+        told = [" ".join(words) for words in lines]
+        return [self._fit(line, width, size) for line in (told[0], *(indent + line for line in told[1:]))]
 
     def _footer(self) -> list[tuple[str, str]]:
-        lines: list[tuple[str, str]] = []
+        lines: list[tuple[str, str]] = [(PATHS_TOLD, QUIET)]
+        width = self.width - 0.5
         for rank, path in enumerate(self.explanation.paths, 1):
             sentence = self._drawable(path.sentence, f"path {rank}")
-            told = f"{rank}.  −{path.contribution:.3f}  {sentence}"
-            lines += [(line, INK) for line in self._wrap(told, self.width - 0.5)]
+            told = f"{rank}.  {signed(path.contribution)}  {sentence}"
+            lines += [(line, INK) for line in self._wrap(told, width, 20, SMALL, "    ")]
         notes = list(self.explanation.notes)
         replaced = sum(self.fonts.drawable(plain_text(node.label)) is None for node in self.nodes.values())
         if replaced:
             notes.append(f"{replaced} shown by id, for want of a font that has the characters of the label.")
         for note in notes:
-            lines += [(line, QUIET) for line in self._wrap(self._drawable(note, ""), self.width - 0.5)]
+            lines += [
+                (line, QUIET) for line in self._wrap(self._drawable(note, ""), width, 20, SMALL, "    ")
+            ]
         return lines
 
-    def _legend_entries(self) -> list[tuple[str, dict[str, Any]]]:
-        entries = [
-            (self._fit(self._drawable(name, relation), 2.4, SMALL), {"color": colour, "linewidth": 3.0})
-            for (colour, name), relation in {told: key[1] for key, told in self.colours.items()}.items()
-        ]
-        states = {edge.state for edge in self.explanation.edges}
-        if "dropped" in states:
-            entries.append(
-                ("dropped by diffusion", {"color": QUIET, "linewidth": 2.0, "linestyle": (0, (3, 2))})
-            )
-        if states & {"kept", "proposed"}:
-            entries.append(("bold, dark rim: kept or proposed", {"color": INK, "linewidth": 4.0}))
-        return entries
+    def _legend_places(self) -> list[tuple[float, int, str, str, bool, bool]]:
+        """Return the entries of the legend with their places: distance from the left, and row."""
+        found, x, row = [], 0.25, 1
+        for name, colour, dashed, rim in legend_of(self.explanation):
+            told = self._fit(self._drawable(name, "relation"), 3.0, SMALL)
+            width = self._width(told, SMALL) + 0.75
+            if x > 0.25 and x + width > self.width:
+                x, row = 0.25, row + 1
+            found.append((x, row, told, colour, dashed, rim))
+            x += width
+        return found
 
-    def _legend_columns(self) -> int:
-        return max(1, int((self.width - 0.5) / 3.0))
+    def _legend(self, entries: list[tuple[float, int, str, str, bool, bool]], top: float) -> None:
+        self._text(0.25, top, WIDTH_TOLD, SMALL, QUIET)
+        for x, row, name, colour, dashed, rim in entries:
+            xs, y = [x, x + 0.35], top - 0.22 * row
+            if rim:
+                self.axes.plot(xs, [y, y], color=INK, lw=4.0 + RIM, solid_capstyle="butt", zorder=5)
+            self.axes.plot(
+                xs, [y, y], color=colour, lw=2.0 if dashed else 4.0, solid_capstyle="butt", zorder=5,
+                linestyle=(0, (3, 2)) if dashed else "-",
+            )  # fmt: skip
+            self._text(x + 0.43, y, name, SMALL, INK)
 
-    def _legend_rows(self) -> int:
-        return -(-len(self._legend_entries()) // self._legend_columns())
-
-    def _legend(self, top: float) -> None:
-        y = top - 0.12
-        self._text(0.25, y, "line width: attention (relative to the strongest of its kind)", SMALL, QUIET)
-        for number, (name, style) in enumerate(self._legend_entries()):
-            row, column = divmod(number, self._legend_columns())
-            x, level = 0.25 + 3.0 * column, y - 0.22 * (row + 1)
-            self.axes.plot([x, x + 0.35], [level, level], solid_capstyle="butt", zorder=5, **style)
-            self._text(x + 0.45, level, name, SMALL, INK)
-
-    def _edges(self) -> None:
+    def _edges(self) -> dict[tuple[str, str], np.ndarray]:
+        """Draw the edges; return the curve of the first one between each two nodes, points ``[k, 2]``."""
         strongest: dict[str, float] = {}
         for edge in self.explanation.edges:
             strongest[edge.kind] = max(strongest.get(edge.kind, 0.0), edge.weight or 0.0)
-        together: dict[tuple[str, str], list[Edge]] = {}
-        for edge in self.explanation.edges:
-            together.setdefault((edge.source, edge.target), []).append(edge)
-        for edges in together.values():
-            for number, edge in enumerate(edges):
-                share = (edge.weight or 0.0) / max(strongest[edge.kind], 1e-12)
-                self._edge(edge, THIN + (THICK - THIN) * share, 0.09 * (number - (len(edges) - 1) / 2))
+        curves: dict[tuple[str, str], np.ndarray] = {}
+        for number, edge in enumerate(self.explanation.edges):
+            points = self._curve(number)
+            share = (edge.weight or 0.0) / max(strongest[edge.kind], 1e-12)
+            self._edge(edge, points, THIN + (THICK - THIN) * share)
+            curves.setdefault((edge.source, edge.target), points)
+        return curves
 
-    def _edge(self, edge: Edge, width: float, shift: float) -> None:
+    def _curve(self, number: int) -> np.ndarray:
+        """Return begin, and further points of the cubic pieces, of an edge, ``[1 + 3 pieces, 2]``."""
+        first, second = self.ends[number]
+        begin_y, end_y = (self.top - y for y in self.rows.ends[number])
+        begin = np.array([self.centre[first][0] + self.half[first], begin_y])
+        if abs(self.centre[first][0] - self.centre[second][0]) < 1e-9:
+            # Within a column: a bow to the right.
+            end = np.array([self.centre[second][0] + self.half[second], end_y])
+            bow = np.array([max(begin[0], end[0]) + 0.6, 0.0])
+            return np.array([begin, [bow[0], begin_y], [bow[0], end_y], end])
+        end = np.array([self.centre[second][0] - self.half[second], end_y])
+        points = [begin]
+        for key in self.places.get((first, second), []):
+            stop = np.array(self.centre[key]) + np.array([0.0, self.rows.shift[number]])
+            reach = np.array([self.half[key], 0.0])
+            points += [*_bend(points[-1], stop - reach), *_bend(stop - reach, stop + reach)]
+        return np.array([*points, *_bend(points[-1], end)])
+
+    def _edge(self, edge: Edge, points: np.ndarray, width: float) -> None:
         from matplotlib.patches import PathPatch  # noqa: PLC0415
         from matplotlib.path import Path  # noqa: PLC0415
 
-        source, target = np.array(self.centre[edge.source]), np.array(self.centre[edge.target])
-        outward = self.half[edge.source], self.half[edge.target]
-        if abs(source[0] - target[0]) < 1e-9:
-            # Within a column: a bow to the right.
-            begin, end = source + np.array([outward[0], 0.0]), target + np.array([outward[1], 0.0])
-            bend = np.array([0.6, 0.0])
-            points = [begin, begin + bend, end + bend, end]
-        else:
-            begin, end = source + np.array([outward[0], shift]), target + np.array([-outward[1], shift])
-            points = [begin]
-            for key in self.places.get((edge.source, edge.target), []):
-                stop, reach = (
-                    np.array(self.centre[key]) + np.array([0.0, shift]),
-                    np.array([self.half[key], 0.0]),
-                )
-                points += [*_bend(points[-1], stop - reach), *_bend(stop - reach, stop + reach)]
-            points += _bend(points[-1], end)
         path = Path(points, [Path.MOVETO] + [Path.CURVE4] * (len(points) - 1))
-        colour = self.colours[edge.kind, edge.relation][0]
-        alpha = 1.0 if edge.on_path else 0.35
-        dashed = edge.state == "dropped"
-        if edge.state in ("kept", "proposed"):
+        share, level = (1.0, 3.0) if edge.on_path else (FAINT, 1.0)
+        bold = edge.state in ("kept", "proposed")
+        width = max(width, BOLD) if bold else width
+        layers = [(tint(self.colours[edge.kind, edge.relation][0], share), width, edge.state == "dropped")]
+        if bold:
+            layers.insert(0, (tint(INK, share), width + RIM, False))
+        if edge.on_path:
+            # A seam of paper, so that crossing lines can be told apart.
+            layers.insert(0, (PAPER, layers[0][1] + 1.2, False))
+        for colour, wide, dashed in layers:
+            dashes = (0, (max(1.0, 6.0 / wide), max(0.6, 4.0 / wide))) if dashed else "-"
             self.axes.add_patch(
-                PathPatch(path, fc="none", ec=INK, lw=width + 2.0, alpha=alpha, capstyle="butt", zorder=1)
+                PathPatch(
+                    path, fc="none", ec=colour, lw=wide, capstyle="butt", zorder=level, linestyle=dashes
+                )
             )
-        self.axes.add_patch(
-            PathPatch(
-                path, fc="none", ec=colour, lw=width, alpha=alpha, capstyle="butt", zorder=2 if edge.on_path
-                else 1, linestyle=(0, (max(1.0, 6.0 / width), max(0.6, 4.0 / width))) if dashed else "-",
-            )
-        )  # fmt: skip
 
     def _boxes(self) -> None:
         from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
 
         for key, node in self.nodes.items():
-            (x, y), half = self.centre[key], self.half[key]
+            (x, y), half, high = self.centre[key], self.half[key], self.rows.half[key]
             self.axes.add_patch(
                 FancyBboxPatch(
-                    (x - half + 0.06, y - 0.1), 2 * half - 0.12, 0.2,
-                    boxstyle="round,pad=0.06,rounding_size=0.06", facecolor=_FILLS[node.role],
+                    (x - half + 0.06, y - high + 0.06), 2 * half - 0.12, 2 * high - 0.12,
+                    boxstyle="round,pad=0.06,rounding_size=0.06", facecolor=FILLS[node.role],
                     edgecolor=ITEM_COLOUR if node.kind == "item" else QUIET, linewidth=0.9, zorder=4,
                 )
             )  # fmt: skip
             colour = PAPER if node.role == "item" else INK
-            self._text(x, y - 0.005, self.labels[key], SIZE, colour, ha="center")
+            label = "\n".join(self.labels[key])
+            self._text(x, y - 0.005, label, SIZE, colour, ha="center", linespacing=1.15)
+
+    def _ranks(self, curves: dict[tuple[str, str], np.ndarray]) -> None:
+        """Write the rank of each path beside its second step, where the paths part, clear of each other."""
+        taken: list[np.ndarray] = []
+        for rank, path in enumerate(self.explanation.paths, 1):
+            first, second, *_ = path.nodes[1:] if len(path.nodes) > 2 else path.nodes
+            curve = curves[first, second]
+            spots = [_along(curve, share) for share in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)]
+            clear = [spot for spot in spots if all(np.hypot(*(spot - other)) > 0.24 for other in taken)]
+            x, y = (clear or spots)[0]
+            taken.append(np.array([x, y]))
+            self.axes.plot([x], [y], "o", ms=12.5, mfc=PAPER, mec=INK, mew=0.8, zorder=7)
+            self._text(x, y - 0.005, str(rank), 7.5, INK, ha="center", zorder=8)
+
+
+def signed(contribution: float) -> str:
+    """Return what a score changes by when it loses a contribution."""
+    return f"{'−' if contribution >= 0 else '+'}{abs(contribution):.3f}"
 
 
 def _bend(begin: np.ndarray, end: np.ndarray) -> list[np.ndarray]:
     """Return the further points of a curve that begins and ends level."""
     bend = np.array([0.45 * (end[0] - begin[0]), 0.0])
     return [begin + bend, end - bend, end]
+
+
+def _along(points: np.ndarray, share: float) -> np.ndarray:
+    """Return the point of a curve of cubic pieces at a share of its pieces."""
+    pieces = (len(points) - 1) // 3
+    piece = min(int(share * pieces), pieces - 1)
+    t = share * pieces - piece
+    weights = np.array([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
+    place: np.ndarray = weights @ points[3 * piece : 3 * piece + 4]
+    return place

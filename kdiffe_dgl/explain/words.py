@@ -44,7 +44,7 @@ def path_sentence(nodes: Sequence[Node], steps: Sequence[Sequence[Edge]], alike:
     last = steps[-1][0]
     if nodes[2].role == "other user":
         person = _person(nodes[2])
-        met = f"as did {person}"
+        met = f"as did {person}" if steps[0][0].kind == "interaction" else f"which {person} interacted with"
         if steps[1][0].kind == "generated":
             met = f"which diffusion over {steps[1][0].relation} joins with {person}"
         also = f"who also interacted with {item}{_walk(last)}"
@@ -55,7 +55,7 @@ def path_sentence(nodes: Sequence[Node], steps: Sequence[Sequence[Edge]], alike:
         fact = f"joined with {item} by {'diffusion' if last.state == 'proposed' else _quoted(last.label)}"
     elif len(nodes) == 4 and _same_relation(steps[1], steps[2]):
         many = "both" if len(names) == 2 else "all" if len(names) > 2 else "also"
-        fact = f"{many} {_as_attribute(last.label)} {_quoted(nodes[2].label)}"
+        fact = f"{many} {_as_attribute(last.label, nodes[2].kind)} {_quoted(nodes[2].label)}"
     else:
         facts = [
             f"{_quoted(node.label)} ({edges[0].label})"
@@ -69,13 +69,15 @@ def _same_relation(first: Sequence[Edge], second: Sequence[Edge]) -> bool:
     return first[0].relation == second[0].relation and second[0].state != "proposed"
 
 
-def _as_attribute(label: str) -> str:
-    """Return a relation as it follows "both": "is tagged" becomes "tagged"."""
+def _as_attribute(label: str, kind: str) -> str:
+    """Return a relation as it follows "both": "is tagged" becomes "tagged"; the kind itself, "of genre"."""
+    if label.casefold() == kind.replace("_", " ").casefold():
+        return f"of {label}"
     return label.removeprefix("is ")
 
 
 def _weighed(edge: Edge) -> str:
-    weight = "" if edge.weight is None else f" with weight {edge.weight:.2g}"
+    weight = "" if edge.weight is None else f" with weight {_brief(edge.weight)}"
     if edge.state is None:
         return f"attended to{weight}" if weight else "as the knowledge graph says"
     if edge.state == "dropped":
@@ -84,7 +86,11 @@ def _weighed(edge: Edge) -> str:
 
 
 def _walk(edge: Edge) -> str:
-    return "" if edge.weight is None else f" (walk similarity {edge.weight:.2g})"
+    return "" if edge.weight is None else f" (walk similarity {_brief(edge.weight)})"
+
+
+def _brief(weight: float) -> str:
+    return f"{weight:.2g}" if weight >= 0.001 else "below 0.001"
 
 
 def _person(node: Node) -> str:

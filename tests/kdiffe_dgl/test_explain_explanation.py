@@ -6,9 +6,8 @@ import dataclasses
 import io
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -21,8 +20,9 @@ from matplotlib.patches import FancyBboxPatch
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.explain import Edge, Explainer, Explanation, Node
-from kdiffe_dgl.explain.arrange import columns_of
-from kdiffe_dgl.explain.picture import colours_of, picture_bytes
+from kdiffe_dgl.explain.arrange import columns_of, drawn_ends, rows_of
+from kdiffe_dgl.explain.colours import RELATIONS, colours_of
+from kdiffe_dgl.explain.picture import legend_of, picture_bytes
 from kdiffe_dgl.explain.words import path_sentence
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
@@ -146,6 +146,44 @@ def test_what_was_cut_is_told(explainer: Explainer, explanation: Explanation) ->
     assert any(note.startswith("Not followed: items of the user: the 1 of greatest") for note in cut.notes)
 
 
+def test_shared_facts_that_are_left_out_are_told(
+    explainer: Explainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdiffe_dgl.explain.explainer.SHARED_FACTS", 1)
+    found = explainer.explain("u4", "i7", paths=3)
+    kg = explainer.dataset.kg
+    assert kg is not None
+    facts: dict[int, set[int]] = {}
+    for head, tail in kg.triples.select("head", "tail").iter_rows():
+        for one, other in ((head, tail), (tail, head)):
+            facts.setdefault(one, set()).add(other)
+    history = {int(one.key.partition(":")[2]) for one in found.nodes if one.role in ("history", "proposed")}
+    shared = {fact for fact in facts[7] - set(range(18)) if facts[fact] & history}
+    shown = {int(one.key.partition(":")[2]) for one in found.nodes if one.role == "entity"}
+    assert 0 < len(shared & shown) < len(shared)
+    told = f"{len(shared & shown)} of {len(shared)} facts that the item shares with these items are shown."
+    assert told in found.notes
+    whole = dataclasses.replace(found, notes=()).draw()
+    assert whole.get_size_inches()[1] < found.draw().get_size_inches()[1]
+
+
+def test_items_that_diffusion_alone_joins_with_the_user_are_not_called_history(explainer: Explainer) -> None:
+    seen: set[str] = set()
+    trained = {tuple(pair) for pair in explainer.dataset.pairs("train").tolist()}
+    for user in range(0, 22, 3):
+        for one in explainer.explain(f"u{user}", "i7", paths=6).nodes:
+            if one.role in ("history", "proposed"):
+                observed = (user, int(one.key.partition(":")[2])) in trained
+                assert one.role == ("history" if observed else "proposed")
+                seen.add(one.role)
+    assert seen == {"history", "proposed"}
+
+
+def test_layers_of_attention_are_told(tiny_dataset: Any) -> None:
+    deep = explainer_of(tiny_dataset, knowledge={"layers": 3}).explain("u4", "i7")
+    assert "Attention to facts: mean over the 3 layers, weighted as the view adds them up." in deep.notes
+
+
 def node(label: str, role: str = "history") -> Node:
     return Node(f"entity:{label}", role, "item", label, label, 1)
 
@@ -171,8 +209,36 @@ def test_sentences() -> None:
     )
     said = path_sentence([user, a, x], [[met], [edge(label="similar", state=None, weight=None)]], [])
     assert said == "Because you interacted with A, joined with X by “similar”, as the knowledge graph says."
+    of_genre = [Node("entity:g", "entity", "genre", "Drama", "Drama", 2)]
+    said = path_sentence(
+        [user, a, *of_genre, x], [[met], [edge(label="Genre")], [edge(label="Genre", weight=1e-9)]], []
+    )
+    assert said == "Because you interacted with A, also of Genre “Drama”, kept with weight below 0.001."
     generated = edge("generated", "generated", None, relation="text", state="proposed")
+    said = path_sentence([user, a, other, x], [[generated], [met], [met]], [])
+    assert said.startswith(
+        "Because diffusion over text joins you with A, which user 9 interacted with, who also"
+    )
     assert path_sentence([user, x], [[generated]], []) == "Because diffusion over text joins you with X."
+
+
+def test_ends_of_edges_are_spread_within_their_boxes(hostile: Explanation, explanation: Explanation) -> None:
+    for found in (hostile, explanation):
+        columns, places = columns_of(found)
+        rows = rows_of(found, columns, places, {found.item.key: 2})
+        for column in columns:
+            for upper, lower in pairwise(column):
+                assert rows.centre[lower] - rows.centre[upper] >= rows.half[upper] + rows.half[lower] + 0.1
+            assert rows.centre[column[0]] >= rows.half[column[0]]
+            assert rows.centre[column[-1]] + rows.half[column[-1]] <= rows.height + 1e-9
+        met: dict[tuple[str, int], list[float]] = {}
+        for ends, levels in zip(drawn_ends(found, columns), rows.ends, strict=True):
+            for side, (key, level) in enumerate(zip(ends, levels, strict=True)):
+                assert abs(level - rows.centre[key]) < rows.half[key]
+                met.setdefault((key, side), []).append(level)
+        assert max(map(len, met.values())) > 3
+        for levels in met.values():
+            assert len(levels) == 1 or np.diff(np.sort(levels)).min() > 0.06
 
 
 def test_columns_keep_all_nodes_and_long_edges_have_their_places(hostile: Explanation) -> None:
@@ -192,6 +258,30 @@ def test_a_relation_has_the_same_colour_in_every_picture(explainer: Explainer) -
             seen.setdefault(key, set()).add(colour)
     assert all(len(colours) == 1 for colours in seen.values())
     assert len({next(iter(seen["knowledge", name])) for name in ("genre", "colour")}) == 2
+
+
+def test_relations_of_a_picture_have_colours_of_their_own(explanation: Explanation) -> None:
+    names = [f"r{number}" for number in range(40)]
+    first = next(edge for edge in explanation.edges if edge.kind == "knowledge")
+    for present in (names[:3], names[5:40:13], names[::4], names[20:33]):
+        edges = tuple(dataclasses.replace(first, relation=name, label=name, state="kept") for name in present)
+        found = colours_of(dataclasses.replace(explanation, edges=edges, relations=tuple(names)))
+        assert len({colour for colour, _ in found.values()}) == len(present)
+    # More than there are colours: the rest is grey, and none of the others changes.
+    edges = tuple(dataclasses.replace(first, relation=name, label=name) for name in names[:20])
+    found = colours_of(dataclasses.replace(explanation, edges=edges, relations=tuple(names)))
+    assert [found["knowledge", name][0] for name in names[: len(RELATIONS)]] == list(RELATIONS)
+    assert len({found["knowledge", name][0] for name in names[len(RELATIONS) : 20]}) == 1
+
+
+def test_legend_tells_what_is_drawn_and_nothing_else(explanation: Explanation) -> None:
+    told = [name for name, *_ in legend_of(explanation)]
+    assert "interacted with" in told
+    assert any(name.startswith("dashed") for name in told)
+    assert told[-1].startswith("faint")
+    plain = tuple(edge for edge in explanation.edges if edge.kind == "interaction")
+    left = [name for name, *_ in legend_of(dataclasses.replace(explanation, edges=plain))]
+    assert left == ["interacted with"]
 
 
 @pytest.mark.parametrize("which", ["explanation", "hostile"])
@@ -262,22 +352,72 @@ def test_page_holds_labels_as_data_alone(hostile: Explanation) -> None:
     assert "<script" not in fragment
 
 
-def test_page_works_in_a_browser(hostile: Explanation, tmp_path: FilePath) -> None:
-    names = ("chromium-headless-shell", "chromium", "google-chrome")
-    browser = next((found for name in names if (found := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip("no headless browser here")
-    (tmp_path / "page.html").write_text(hostile.to_html(), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    address = (tmp_path / "page.html").as_uri()
-    done = subprocess.run(
-        [browser, *options, "--dump-dom", address], capture_output=True, text=True, timeout=60, check=True
+@pytest.mark.parametrize("which", ["explanation", "hostile"])
+def test_page_works_in_a_browser(
+    which: str, request: pytest.FixtureRequest, browser: Any, tmp_path: FilePath
+) -> None:
+    found: Explanation = request.getfixturevalue(which)
+    page = tmp_path / "page.html"
+    page.write_text(found.to_html(), encoding="utf-8")
+    browser.open(page)
+
+    def count(selector: str) -> int:
+        return int(browser.tell(f"document.querySelectorAll({selector!r}).length"))
+
+    assert count("svg .node") == len(found.nodes)
+    assert count("svg .edge") == len(found.edges)
+    assert count("svg .rank") == count("#paths li") == len(found.paths)
+    assert browser.tell("document.title").startswith("Why ")
+    # What is beside a path fades while the mouse is at its sentence.
+    second = found.paths[1]
+    steps = set(zip(second.nodes[:-1], second.nodes[1:], strict=True))
+    beside = sum((edge.source, edge.target) not in steps for edge in found.edges)
+    assert count(".edge.faded") == 0
+    browser.point("#paths li:nth-child(2)")
+    assert count(".edge.faded") == beside
+    assert browser.tell("document.getElementById('hint').textContent") == second.sentence
+    browser.point("h1")
+    assert count(".edge.faded") == 0
+    # A click keeps it, another one, or Escape, lets it go.
+    browser.point("#paths li:nth-child(2)", click=True)
+    browser.point("h1")
+    assert count(".edge.faded") == beside
+    browser("Input.dispatchKeyEvent", type="keyDown", key="Escape")
+    assert count(".edge.faded") == 0
+    browser.point("svg .node.item")
+    own = sum(found.item.key in (edge.source, edge.target) for edge in found.edges)
+    assert count(".edge.faded") == len(found.edges) - own
+    whole = browser.tell("document.querySelector('svg').getAttribute('viewBox')").split()
+    browser.point("#zoom-in", click=True)
+    larger = browser.tell("document.querySelector('svg').getAttribute('viewBox')").split()
+    assert float(larger[2]) == pytest.approx(float(whole[2]) / 1.4)
+    browser.point("#zoom-whole", click=True)
+    assert browser.tell("document.querySelector('svg').getAttribute('viewBox')").split() == whole
+    # Boxes neither overlap nor leave the picture, whatever fonts the browser has.
+    boxes = browser.tell(
+        "Array.from(document.querySelectorAll('svg rect')).map((one) => { const b = one.getBBox();"
+        " return [b.x, b.y, b.x + b.width, b.y + b.height]; })"
     )
-    assert done.stdout.count('<g class="node') == len(hostile.nodes)
-    assert done.stdout.count('<g class="edge') == len(hostile.edges)
-    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
-    assert title is not None
-    assert title[1].startswith("Why ")
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        assert left >= 0
+        assert top >= 0
+        assert right <= float(whole[2])
+        assert bottom <= float(whole[3])
+        for x, y, u, v in boxes[:number]:
+            assert min(right, u) - max(left, x) <= 0 or min(bottom, v) - max(top, y) <= 0
+    # Nothing but the page itself was asked for, and nothing went wrong.
+    assert browser.requests == [page.as_uri()]
+    assert browser.complaints == []
+
+
+def test_browser_of_these_tests_tells_what_a_page_asks_for_and_what_fails(
+    browser: Any, tmp_path: FilePath
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<img src='http://127.0.0.1:9/x.png'><script>console.error('no')</script>", "utf-8")
+    browser.open(page)
+    assert browser.requests == [page.as_uri(), "http://127.0.0.1:9/x.png"]
+    assert any("no" in complaint for complaint in browser.complaints)
 
 
 def test_bad_input_is_told(explainer: Explainer, tiny_dataset: Any) -> None:

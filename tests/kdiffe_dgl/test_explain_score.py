@@ -164,3 +164,35 @@ def test_weight_zero_deletes(tiny_dataset: Any, variant: str) -> None:
     pairs[[0, 5]] = 0.0
     weighted = explained._weighted(0, 2, pairs, np.array([2, 9]), torch.zeros(2, dtype=torch.float64))
     assert float(weighted) == pytest.approx(explained.without(0, 2, [gone])[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["paper", "regenerated", "no walks"])
+def test_attention_of_an_edge_is_its_mean_over_the_layers(tiny_dataset: Any, variant: str) -> None:
+    model = build(tiny_dataset, variant)
+    encoder = EdgeScore(model).encoder
+    assert encoder is not None
+    assert model.knowledge_encoder is not None
+    relations, weight = (p.detach().double().numpy() for p in (encoder._relations, encoder._weight))
+    layer = model.entity_embedding.detach().double().numpy()
+    head, relation, tail = (
+        part.numpy() for part in (encoder.links.head, encoder.links.relation, encoder.links.tail)
+    )
+    settings = model.config.knowledge
+    expected, shares = np.zeros(len(head)), 0.0
+    for number in range(settings.layers):
+        ends = np.concatenate([layer[head], layer[tail]], axis=1)
+        logit = (ends @ weight * relations[relation]).sum(axis=1)
+        power = np.exp(np.where(logit > 0, logit, 0.2 * logit))
+        sums = np.zeros(len(layer))
+        np.add.at(sums, head, power)
+        alpha = power / sums[head]
+        share = settings.residual ** (settings.layers - 1 - number)
+        expected, shares = expected + share * alpha, shares + share
+        after = layer.copy()
+        np.add.at(after, head, alpha[:, None] * layer[tail])
+        norm = np.linalg.norm(after, axis=1, keepdims=True) if settings.normalise else 2.0
+        layer = after / norm
+    np.testing.assert_allclose(encoder.attention.numpy(), expected / shares, atol=1e-9)
+    of_head = np.zeros(len(layer))
+    np.add.at(of_head, head, encoder.attention.numpy())
+    np.testing.assert_allclose(of_head[np.unique(head)], 1.0)
