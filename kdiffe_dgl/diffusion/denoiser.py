@@ -15,11 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from kdiffe_dgl.compressed_rows import dot_products
+from kdiffe_dgl.diffusion.rows import RowBatch
+
 __all__ = ["Conditioning", "FactorisedDenoiser", "time_embedding"]
 
 Conditioning = Literal["vector", "scalar", "none"]
-
-_CACHED_ENTRIES = 1 << 20
 
 
 def time_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -153,29 +154,20 @@ class FactorisedDenoiser(nn.Module):
             bias = self.output_bias[start : start + step]
             yield torch.addmm(bias, activation, self.output[start : start + step].t())
 
-    def decode_at(
-        self, activation: Tensor, rows: Tensor, columns: Tensor, block: int | None = None
-    ) -> Tensor:
-        """Return single components of x̂_0.
+    def decode_at(self, activation: Tensor, where: RowBatch) -> Tensor:
+        """Return single components of x̂_0, without gradient.
 
         Parameters
         ----------
         activation
             ``[batch, hidden]``.
-        rows, columns
-            Which component of which row of ``activation``, int64 ``[pairs]`` each.
-        block
-            Pairs computed at once, which bounds the memory; by default so many that their factors stay
-            in the cache of a processor.
+        where
+            Which components of each of its rows.
 
         Returns
         -------
         Tensor
-            ``[pairs]``.
+            One after the other, row by row, ``[components]``.
         """
-        block = block or max(1, _CACHED_ENTRIES // self.hidden)
-        parts = [
-            torch.linalg.vecdot(activation[rows[i : i + block]], self.output[columns[i : i + block]])
-            for i in range(0, len(rows), block)
-        ]
-        return torch.cat(parts) + self.output_bias[columns] if parts else self.output_bias.new_zeros(0)
+        products = dot_products(where.pointers, where.columns, activation.detach(), self.output.detach())
+        return products + self.output_bias.detach()[where.columns]

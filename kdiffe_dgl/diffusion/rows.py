@@ -33,6 +33,11 @@ class RowBatch:
     offsets: Tensor
     counts: Tensor
 
+    @property
+    def pointers(self) -> Tensor:
+        """Where each row starts and the last one ends, int64 ``[batch + 1]``."""
+        return torch.cat([self.offsets, self.offsets.new_tensor([len(self.columns)])])
+
     def sum_of(self, table: Tensor, weights: Tensor | None = None) -> Tensor:
         """Multiply the rows with a dense table, touching only the non-zeros.
 

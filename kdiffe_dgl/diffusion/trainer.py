@@ -12,7 +12,7 @@ from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.process import DiffusionProcess
 from kdiffe_dgl.diffusion.products import ReverseProducts
 from kdiffe_dgl.diffusion.regenerate import top_of_blocks, top_order
-from kdiffe_dgl.diffusion.rows import SparseRows
+from kdiffe_dgl.diffusion.rows import RowBatch, SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 from kdiffe_dgl.diffusion.step import accumulate
 from kdiffe_dgl.optimiser import adam
@@ -176,18 +176,15 @@ class GraphDiffusion(nn.Module):
         Tensor
             x̂_0 at the candidates, ``[edges]``.
         """
-        distinct, inverse = torch.unique_consecutive(rows, return_inverse=True)
-        scores = torch.empty(len(rows), device=rows.device)
+        distinct, counts = torch.unique_consecutive(rows, return_counts=True)
+        wanted = RowBatch(columns, torch.cumsum(counts, 0) - counts, counts)
+        parts = [columns.new_zeros(0, dtype=self.denoiser.output.dtype)]
         products = self._products()
         for start in range(0, len(distinct), block):
-            activation = self._reverse(distinct[start : start + block], context, generator, products)
-            first, last = torch.searchsorted(
-                inverse, torch.tensor([start, start + len(activation)], device=rows.device)
-            ).tolist()
-            scores[first:last] = self.denoiser.decode_at(
-                activation, inverse[first:last] - start, columns[first:last]
-            )
-        return scores
+            own = distinct[start : start + block]
+            activation = self._reverse(own, context, generator, products)
+            parts.append(self.denoiser.decode_at(activation, wanted.part(start, start + len(own))))
+        return torch.cat(parts)
 
     @torch.no_grad()
     def top_among(
@@ -226,7 +223,7 @@ class GraphDiffusion(nn.Module):
             activation = self._reverse(rows, context, generator, products)
             part = candidates.batch(rows)
             local = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), part.counts)
-            scores = self.denoiser.decode_at(activation, local, part.columns)
+            scores = self.denoiser.decode_at(activation, part)
             best = top_order(local, part.columns, scores, k[rows] if isinstance(k, Tensor) else k)
             kept.append((rows[local[best]], part.columns[best]))
         if not kept:

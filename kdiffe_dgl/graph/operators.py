@@ -7,7 +7,6 @@ weights, on CPU and GPU alike.
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdiffe_dgl.compressed_rows import row_positions
+from kdiffe_dgl.compressed_rows import csr_tensor, row_positions
 
 __all__ = [
     "Propagation",
@@ -313,17 +312,5 @@ def _identical(a: sp.csr_matrix, b: sp.csr_matrix) -> bool:
 def _csr_tensor(matrix: sp.csr_matrix) -> Tensor:
     """Copy a canonical SciPy matrix into a torch CSR tensor."""
     # SciPy's 32-bit indices are kept where they suffice: the product is faster with them.
-    with warnings.catch_warnings():
-        # Torch tells once a process that its CSR layout is in beta. The product used here is tested
-        # against dense matrices, so the notice is of no use to a user.
-        warnings.filterwarnings(
-            "ignore", message="Sparse CSR tensor support is in beta", category=UserWarning
-        )
-        return torch.sparse_csr_tensor(
-            torch.tensor(matrix.indptr),
-            torch.tensor(matrix.indices),
-            torch.tensor(matrix.data),
-            size=matrix.shape,
-            # Given explicitly, as torch warns where it has to choose; building is rare, checking cheap.
-            check_invariants=True,
-        )
+    pointers, columns, values = (torch.tensor(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    return csr_tensor(pointers, columns, values, matrix.shape[1], check=True)

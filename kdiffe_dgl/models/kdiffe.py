@@ -5,8 +5,9 @@ Source: Mo, Liu, Tang, Gao, Liu, *Knowledge-aware Diffusion-Enhanced Multimedia 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import ClassVar
 
@@ -36,6 +37,7 @@ from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.neighbours import similar_items
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
+from kdiffe_dgl.side_by_side import child_generators, side_by_side
 from kdiffe_dgl.training.losses import bpr_loss, softmax_loss, squared_norm
 
 __all__ = ["KDiffE"]
@@ -168,27 +170,57 @@ class KDiffE(RecommenderModel):
     # --- diffusion -------------------------------------------------------------------------------
 
     def begin_epoch(self, generator: torch.Generator) -> EpochLog:
-        """Train the denoisers, then regenerate the knowledge graph and the modality graphs."""
-        log: dict[str, float] = {}
+        """Train the denoisers and regenerate the knowledge graph and the modality graphs, side by side."""
         user, entity = self.user_embedding.detach(), self.entity_embedding.detach()
         item = entity[: self.n_items]
+        tasks: list[Callable[[torch.Generator], Callable[[], EpochLog]]] = []
         if self.knowledge_diffusion is not None:
-            context = self.knowledge_diffusion.context(user)
-            log["diffusion/knowledge"] = self.knowledge_diffusion.train_guided(context, entity, generator)
-            regenerated = self.knowledge_diffusion.regenerate(context, generator)
-            self._take_regenerated(regenerated)
-            log["kept/knowledge"] = float(regenerated.kept.double().mean())
-            if self.config.knowledge.candidates:
-                log["proposed/knowledge"] = len(regenerated.head) / max(1, len(self.edges))
+            tasks.append(partial(self._knowledge_epoch, self.knowledge_diffusion, user, entity))
         if self.modality_views is not None:
             with torch.no_grad():
                 projected = self.modality_views.project(None)
             context, target = self.user_mean(item), self.user_sum(item)
-            for name, diffusion in self.modality_diffusions.items():
-                guidance = LinearGuidance(basis=projected[name], target=target)
-                log[f"diffusion/{name}"] = diffusion.train_epoch(context, guidance, generator)
-                self._take_generated(name, *self._generate(name, context, generator))
+            tasks += [
+                partial(self._modality_epoch, name, context, LinearGuidance(projected[name], target))
+                for name in self.modality_diffusions
+            ]
+        own = child_generators(generator, len(tasks))
+        run = [partial(task, each) for task, each in zip(tasks, own, strict=True)]
+        taken = side_by_side(run) if self.device.type == "cpu" else [task() for task in run]
+        log: dict[str, float] = {}
+        for take in taken:
+            log |= take()
         return log
+
+    def _knowledge_epoch(
+        self, diffusion: KnowledgeDiffusion, users: Tensor, entities: Tensor, generator: torch.Generator
+    ) -> Callable[[], EpochLog]:
+        """Train and regenerate; return what takes up the graph, once nothing else is running."""
+        context = diffusion.context(users)
+        log = {"diffusion/knowledge": diffusion.train_guided(context, entities, generator)}
+        regenerated = diffusion.regenerate(context, generator)
+        log["kept/knowledge"] = float(regenerated.kept.double().mean())
+        if self.config.knowledge.candidates:
+            log["proposed/knowledge"] = len(regenerated.head) / max(1, len(self.edges))
+
+        def take() -> EpochLog:
+            self._take_regenerated(regenerated)
+            return log
+
+        return take
+
+    def _modality_epoch(
+        self, name: str, context: Tensor, guidance: LinearGuidance, generator: torch.Generator
+    ) -> Callable[[], EpochLog]:
+        """Train and regenerate; return what takes up the graph, once nothing else is running."""
+        loss = self.modality_diffusions[name].train_epoch(context, guidance, generator)
+        users, items = self._generate(name, context, generator)
+
+        def take() -> EpochLog:
+            self._take_generated(name, users, items)
+            return {f"diffusion/{name}": loss}
+
+        return take
 
     def _take_regenerated(self, regenerated: Regenerated) -> None:
         self.regenerated = regenerated

@@ -14,7 +14,7 @@ from scipy.stats import kstest
 from kdiffe_dgl.diffusion.denoiser import FactorisedDenoiser, time_embedding
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.process import DiffusionProcess, hidden_noise, squared_error
-from kdiffe_dgl.diffusion.rows import SparseRows
+from kdiffe_dgl.diffusion.rows import RowBatch, SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 from kdiffe_dgl.errors import InputError
 
@@ -105,10 +105,9 @@ def test_reverse_equals_dense_posterior_means(conditioning: str, steps: int) -> 
             k2 = float((1 - before) * (1 - beta[t]).sqrt() / (1 - bar[t]))
             x = k1 * predicted + k2 * x
     torch.testing.assert_close(found, x, rtol=1e-4, atol=1e-5)
-    picked = process.denoiser.decode_at(
-        activation, torch.tensor([0, 2, 1]), torch.tensor([4, 39, 0]), block=2
-    )
-    torch.testing.assert_close(picked, x[[0, 2, 1], [4, 39, 0]], rtol=1e-4, atol=1e-5)
+    where = RowBatch(torch.tensor([4, 39, 0]), torch.tensor([0, 1, 1]), torch.tensor([1, 0, 2]))
+    picked = process.denoiser.decode_at(activation, where)
+    torch.testing.assert_close(picked, x[[0, 2, 2], [4, 39, 0]], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [40, 5, 3])

@@ -130,6 +130,11 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> 
         assert torch.equal(value, states[1][name]), name
 
 
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what a tensor keeps in memory: of a sparse one, an array as long as its entries."""
+    return tensor.col_indices() if tensor.layout == torch.sparse_csr else tensor
+
+
 class _Large(TorchDispatchMode):
     """Counts the tensors of more than so many entries that operations make, by their shape."""
 
@@ -138,16 +143,15 @@ class _Large(TorchDispatchMode):
         self.entries, self.shapes = entries, []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        given = {x.data_ptr() for x in args if isinstance(x, torch.Tensor)}
+        given = {_stored(x).data_ptr() for x in args if isinstance(x, torch.Tensor)}
         found = func(*args, **(kwargs or {}))
         for each in found if isinstance(found, tuple | list) else (found,):
+            if not isinstance(each, torch.Tensor):
+                continue
+            held = _stored(each)
             # A view, or what is changed in place, takes no memory of its own.
-            if (
-                isinstance(each, torch.Tensor)
-                and each.numel() > self.entries
-                and each.data_ptr() not in given
-            ):
-                self.shapes.append(tuple(each.shape))
+            if held.numel() > self.entries and held.data_ptr() not in given:
+                self.shapes.append(tuple(held.shape))
         return found
 
 
