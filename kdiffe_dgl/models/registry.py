@@ -32,6 +32,8 @@ MODELS: dict[str, str | type[RecommenderModel]] = {
     "lightgcn": "kdiffe_dgl.models.lightgcn:LightGCN",
     "bm3": f"{_PEERS}.bm3:BM3",
     "bprmf": f"{_PEERS}.bprmf:BPRMF",
+    "diffmm": f"{_PEERS}.diffmm:DiffMM",
+    "diffrec": f"{_PEERS}.diffrec:DiffRec",
     "ease": f"{_PEERS}.ease:EASE",
     "freedom": f"{_PEERS}.freedom:FREEDOM",
     "itemknn": f"{_PEERS}.itemknn:ItemKNN",

@@ -1,4 +1,4 @@
-"""LGMRec, SLMRec and MMGCN against dense NumPy."""
+"""LGMRec, SLMRec, MMGCN and DiffMM against dense NumPy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from kdiffe_dgl.config import parse_config
 from kdiffe_dgl.models.base import RecommenderModel
+from kdiffe_dgl.models.peers.diffmm import DiffMM
 from kdiffe_dgl.models.peers.lgmrec import LGMRec
 from kdiffe_dgl.models.peers.mmgcn import MMGCN
 from kdiffe_dgl.models.peers.slmrec import SLMRec
@@ -207,3 +208,62 @@ def test_mmgcn_equals_its_equations(tiny_dataset: Any, layers: int) -> None:
     norm = (embeddings[rows] ** 2).sum()
     norm += sum((array(preference)[users] ** 2).sum() for preference in model.preferences)
     np.testing.assert_allclose(terms["regularisation"].item(), 0.1 * norm / len(users), rtol=1e-5)
+
+
+# --- DiffMM --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_diffmm_equals_its_equations(tiny_dataset: Any, main: bool) -> None:
+    settings = {"layers": 2, "contrast_weight": 0.3, "contrast_main": main, "regularisation": 0.2}
+    model = make(DiffMM, tiny_dataset, top=2, diffusion={"hidden": 7, "steps": 3}, **settings)
+    log = model.begin_epoch(torch.Generator().manual_seed(2))
+    assert sorted(log) == ["diffusion/image", "diffusion/text"]
+    with torch.no_grad():
+        model.modality_views.fusion.copy_(torch.tensor([0.4, -0.3]))
+    r, n = interactions(tiny_dataset), tiny_dataset.n_users
+    loops = np.eye(n + tiny_dataset.n_items)
+    a = normalised(adjacency(r) + loops)
+    user, item = array(model.user_embedding), array(model.item_embedding)
+    state = model.graph_state()
+    modal, contrasted = [], []
+    for number, features in enumerate(tiny_dataset.features.values()):
+        edges = np.zeros_like(r)
+        edges[state[f"users/{number}"], state[f"items/{number}"]] = 1
+        assert set(edges.sum(axis=1)) <= {0.0, 2.0}  # two items for each user with training items
+        generated = normalised(adjacency(edges) + loops)
+        projection = model.modality_views.projections[number]
+        f = np.asarray(features, dtype=np.float64) @ array(projection.weight) + array(projection.bias)
+        first = a @ np.concatenate([user, unit(f)])
+        second = a @ np.concatenate([first[:n], item])
+        modal.append(first + second + 0.2 * generated @ np.concatenate([user, item]))
+        z = generated @ np.concatenate([user, unit(f)])
+        contrasted.append(z + a @ z + a @ a @ z)
+    weights = softmax(np.array([[0.4, -0.3]]))[0]
+    fused = weights[0] * modal[0] + weights[1] * modal[1]
+    z = fused + a @ fused + a @ a @ fused + 0.5 * unit(fused)
+    found = model.representations()
+    np.testing.assert_allclose(np.concatenate([array(found[0]), array(found[1])]), z, atol=1e-5)
+
+    terms = model.losses(*batch(tiny_dataset), torch.Generator())
+    np.testing.assert_allclose(terms["bpr"].item(), bpr(z, n, tiny_dataset), rtol=1e-5)
+    expected = 0.2 * ((user**2).sum() + (item**2).sum())
+    np.testing.assert_allclose(terms["regularisation"].item(), expected, rtol=1e-5)
+    users, positives, _ = (index.numpy() for index in batch(tiny_dataset))
+    expected = 0.0
+    whole, image, text = (unit(view) for view in (z, *contrasted))
+    for one, other in [(whole, image), (whole, text)] if main else [(image, text)]:
+        expected += cross_entropy(one[users] @ other[:n].T / 0.5, users)
+        expected += cross_entropy(one[n + positives] @ other[n:].T / 0.5, positives)
+    np.testing.assert_allclose(terms["contrast"].item(), 0.3 * expected, rtol=1e-5)
+
+
+def test_diffmm_takes_up_its_graphs_and_only_them(tiny_dataset: Any) -> None:
+    settings: dict[str, Any] = {"diffusion": {"hidden": 7, "steps": 3}}
+    first, second = (make(DiffMM, tiny_dataset, **settings) for _ in range(2))
+    first.begin_epoch(torch.Generator().manual_seed(2))
+    assert second.graph_state() == {}
+    second.load_graph_state(first.graph_state())
+    assert torch.equal(first.representations()[1], second.representations()[1])
+    with pytest.raises(ValueError, match="without users/0"):
+        second.load_graph_state({})
