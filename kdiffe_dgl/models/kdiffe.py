@@ -22,6 +22,7 @@ from kdiffe_dgl.diffusion.candidates import from_neighbours, two_hop, unite
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
+from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.graph.attention import attention_similarity
 from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph, knowledge_edges, knowledge_graph
@@ -336,13 +337,17 @@ class KDiffE(RecommenderModel):
                 )
             )
         every_user, every_item = self._joint(score_views, graphs.items)
-        user = every_user[step.users]
         if config.ranking == "softmax":
-            candidates = _rows(every_item, step.candidates)
+            user, candidates = every_user[step.users], _rows(every_item, step.candidates)
             terms = {"softmax": softmax_loss(user, candidates, step.targets, step.log_weight)}
         else:
-            positive = torch.linalg.vecdot(user, every_item[step.positives])
-            terms = {"bpr": bpr_loss(positive, torch.linalg.vecdot(user, every_item[step.negatives]))}
+            pairs = EdgeProducts.of(
+                step.users.repeat(2),
+                torch.cat([step.positives, step.negatives]),
+                len(every_user),
+                len(every_item),
+            )
+            terms = {"bpr": bpr_loss(*pairs.scores(every_user, every_item).chunk(2))}
         anchors = step.anchors
         if self.knowledge_encoder is not None and contrast.knowledge_weight:
             other = self._main_view(graphs, second, users, entities, generator, from_users, anchors.rows)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from kdiffe_dgl.backend import dgl
-from kdiffe_dgl.compressed_rows import CompressedRows
+from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.models.base import dropout, xavier_uniform
 
 __all__ = ["KnowledgeView", "RelationalAttention", "attention_weights"]
@@ -44,11 +42,9 @@ class KnowledgeView:
         self.relation: Tensor = graph.edata["relation"].to(device)
 
     @cached_property
-    def _rows(self) -> tuple[CompressedRows, CompressedRows]:
-        """The edges by head and by tail."""
-        n = self.graph.num_nodes()
-        by_head = CompressedRows.of(self.head, self.tail, n, n)
-        return by_head, CompressedRows.of(self.tail, self.head, n, n)
+    def _products(self) -> EdgeProducts:
+        n_nodes = self.graph.num_nodes()
+        return EdgeProducts.of(self.head, self.tail, n_nodes, n_nodes)
 
     def softmax(self, logits: Tensor) -> Tensor:
         """Return the softmax over the edges of each head, ``[edges]``."""
@@ -65,36 +61,9 @@ class KnowledgeView:
     def aggregate(self, entities: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sum of the tails of each head, ``[entities, dim]``."""
         if self.fused:
-            by_head, by_tail = self._rows
-            total: Tensor = _EdgeSum.apply(entities, weights, by_head, by_tail)
-            return total
+            return self._products.weighted_sum(weights, entities)
         messages = entities[self.tail] * weights.unsqueeze(1)
         return torch.zeros_like(entities).index_add(0, self.head, messages)
-
-
-class _EdgeSum(torch.autograd.Function):
-    r"""Weighted sums over edges, :math:`y_h = \sum_t \alpha_{ht} x_t`, with gradients for x and α.
-
-    A sparse product each for y and for the gradient of x, and the products of the two ends for that of α:
-    several times faster than the message passing of DGL, which is made for any message.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weights: Tensor, by_head: CompressedRows, by_tail: CompressedRows
-    ) -> Tensor:
-        ctx.save_for_backward(x, weights)
-        ctx.rows = by_head, by_tail
-        return by_head.product(weights, x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (x, weights), (by_head, by_tail) = ctx.saved_tensors, ctx.rows
-        gradient = gradients[0].contiguous()
-        of_x = by_tail.product(weights, gradient) if ctx.needs_input_grad[0] else None
-        of_weights = by_head.dot_products(gradient, x) if ctx.needs_input_grad[1] else None
-        return of_x, of_weights, None, None
 
 
 def attention_weights(view: KnowledgeView, entities: Tensor, relations: Tensor, weight: Tensor) -> Tensor:
@@ -125,8 +94,12 @@ def attention_weights(view: KnowledgeView, entities: Tensor, relations: Tensor, 
     entities by relations replace two gathered ``[edges, dim]`` arrays.
     """
     dim = entities.shape[1]
-    head_part = (entities @ weight[:dim]) @ relations.t()
-    tail_part = (entities @ weight[dim:]) @ relations.t()
+    # Of three factors the two small ones come first, unless there are many relations.
+    of_head, of_tail = weight[:dim], weight[dim:]
+    if relations.shape[0] <= dim:
+        head_part, tail_part = entities @ (of_head @ relations.t()), entities @ (of_tail @ relations.t())
+    else:
+        head_part, tail_part = (entities @ of_head) @ relations.t(), (entities @ of_tail) @ relations.t()
     head, relation, tail, n_relations = view.head, view.relation, view.tail, relations.shape[0]
     # One index into the flat table: its gradient is several times faster than that of [i, j].
     logit = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdiffe_dgl.compressed_rows import CompressedRows, _gathered_products, dot_products, row_positions
@@ -18,6 +18,7 @@ def pointers_of(rows: list[int], n_rows: int) -> torch.Tensor:
     return torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
 
 
+@settings(deadline=None)
 @given(ENTRIES, st.lists(st.integers(0, 5), max_size=8))
 def test_row_positions_are_those_of_a_loop(entries: list[tuple[int, int]], wanted: list[int]) -> None:
     pointers = pointers_of([row for row, _ in entries], 6)
@@ -28,6 +29,7 @@ def test_row_positions_are_those_of_a_loop(entries: list[tuple[int, int]], wante
     assert [position[o : o + c].tolist() for o, c in zip(offsets, counts, strict=True)] == expected
 
 
+@settings(deadline=None)
 @given(ENTRIES, st.sampled_from([torch.float32, torch.float64]), st.integers(0, 2**31))
 def test_product_and_gradients_are_those_of_a_loop(
     entries: list[tuple[int, int]], kind: torch.dtype, seed: int
