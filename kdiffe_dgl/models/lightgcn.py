@@ -46,12 +46,15 @@ class LightGCN(PairwiseModel):
         """Return the mean of the layers; see the base class."""
         return self.propagate(self.propagation)
 
-    def propagate(self, propagation: Propagation) -> tuple[Tensor, Tensor]:
-        """Return the mean of the layers over an adjacency ``[users + items, users + items]``."""
-        layer = torch.cat([self.user_embedding, self.item_embedding])
+    def propagate(self, propagation: Propagation, items: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the mean of the layers over an adjacency ``[users + items, users + items]``.
+
+        ``items`` ``[items, dim]`` stand in place of the items' embeddings.
+        """
+        layer = torch.cat([self.user_embedding, self.item_embedding if items is None else items])
         total = layer
         for _ in range(self.config.layers):
             layer = propagation(layer)
             total = total + layer
-        users, items = (total / (self.config.layers + 1)).split([self.n_users, self.n_items])
-        return users, items
+        user_view, item_view = (total / (self.config.layers + 1)).split([self.n_users, self.n_items])
+        return user_view, item_view

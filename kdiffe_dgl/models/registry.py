@@ -37,6 +37,8 @@ MODELS: dict[str, str | type[RecommenderModel]] = {
     "ease": f"{_PEERS}.ease:EASE",
     "freedom": f"{_PEERS}.freedom:FREEDOM",
     "itemknn": f"{_PEERS}.itemknn:ItemKNN",
+    "kgat": f"{_PEERS}.kgat:KGAT",
+    "kgcl": f"{_PEERS}.kgcl:KGCL",
     "lgmrec": f"{_PEERS}.lgmrec:LGMRec",
     "mgcn": f"{_PEERS}.mgcn:MGCN",
     "mmgcn": f"{_PEERS}.mmgcn:MMGCN",

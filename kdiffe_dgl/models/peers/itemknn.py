@@ -30,8 +30,7 @@ class ItemKNN(ItemWeightsModel):
 
     with x_i the column of an item in the binary training interactions. (Sarwar, Karypis, Konstan and
     Riedl, *Item-Based Collaborative Filtering Recommendation Algorithms*, WWW 2001, sections 3.1 and
-    3.2; Deshpande and Karypis, *Item-Based Top-N Recommendation Algorithms*, TOIS 22(1), 2004, equation
-    3 and section 4.)
+    3.2; Deshpande and Karypis, *Item-Based Top-N Recommendation Algorithms*, TOIS 22(1), 2004.)
 
     Here: the similarity is the cosine with the shrinkage of Bell and Koren (*Improved Neighborhood-based
     Collaborative Filtering*, KDD Cup 2007), as Ferrari Dacrema, Cremonesi and Jannach use it (*Are We

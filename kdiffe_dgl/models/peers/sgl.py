@@ -40,8 +40,8 @@ class SGL(LightGCN):
         L_{user} = -\sum_u \ln \frac{\exp(\cos(z'_u, z''_u) / \tau)}{\sum_v \exp(\cos(z'_u, z''_v) / \tau)}
 
     and scores are those of LightGCN on the whole graph. (Wu, Wang, Feng, He, Chen, Lian and Xie,
-    *Self-supervised Graph Learning for Recommendation*, SIGIR 2021, equations 5, 10 and 11; edge dropout, ED,
-    is the best of the paper's three ways to draw views, and the one that is here.)
+    *Self-supervised Graph Learning for Recommendation*, SIGIR 2021, sections 3.1 to 3.3; edge dropout, ED, is
+    the one of the paper's three ways to draw views that is here.)
 
     Here: the sum runs over the distinct users, and observed items, of a batch, and is divided by their
     number; the other nodes of the same kind are all negatives, as in the paper. The norm is that of the
