@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
 
@@ -12,6 +14,9 @@ __all__ = ["BPRMF", "BPRMFConfig"]
 
 class BPRMFConfig(PairwiseConfig):
     """Settings of BPR-MF."""
+
+    regularisation: float = Field(1e-2, ge=0)
+    """Weight λ of the squared norm of the embeddings of a batch, per pair."""
 
 
 class BPRMF(PairwiseModel):

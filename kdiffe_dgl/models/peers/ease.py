@@ -16,6 +16,8 @@ from kdiffe_dgl.models.peers.item_weights import ItemWeightsConfig, ItemWeightsM
 
 __all__ = ["EASE", "EASEConfig"]
 
+_ROWS = 512
+
 
 class EASEConfig(ItemWeightsConfig):
     """Settings of EASE."""
@@ -39,9 +41,9 @@ class EASE(ItemWeightsModel):
     Config: ClassVar[type[Component]] = EASEConfig
     config: EASEConfig
 
-    def fit_weights(self, train: sp.csr_matrix) -> npt.NDArray[np.float64]:
+    def fit_weights(self, train: sp.csr_matrix) -> npt.NDArray[np.float32]:
         """Return W of the closed form."""
-        gram = (train.T @ train).toarray().astype(np.float64)
+        gram = _common_users(train)
         gram[np.diag_indices_from(gram)] += self.config.regularisation
         # Each routine takes and leaves the upper triangle in place; what is below it is zero.
         factor, failed = scipy.linalg.lapack.dpotrf(gram.T, overwrite_a=True)
@@ -52,8 +54,19 @@ class EASE(ItemWeightsModel):
                 f"model {self.name}: model.regularisation={self.config.regularisation:g} is too small for "
                 "these interactions, X'X + λI has no inverse; expected a greater one"
             )
-        inverse_diagonal = np.diag(upper).copy()
-        weights = upper + upper.T
-        weights /= -inverse_diagonal
+        half = upper.astype(np.float32)
+        # The large matrix goes before the sum is made, which halves the peak of memory.
+        del gram, factor, upper
+        weights: npt.NDArray[np.float32] = half + half.T
+        weights /= -np.diag(half)
         np.fill_diagonal(weights, 0.0)
         return weights
+
+
+def _common_users(train: sp.csr_matrix) -> npt.NDArray[np.float64]:
+    """Return X'X, dense ``[items, items]``, from sparse products of some rows at a time."""
+    by_item = sp.csr_matrix(train.T)
+    gram = np.empty((train.shape[1], train.shape[1]))
+    for start in range(0, len(gram), _ROWS):
+        gram[start : start + _ROWS] = (by_item[start : start + _ROWS] @ train).toarray()
+    return gram

@@ -63,8 +63,8 @@ class ItemWeightsModel(ClosedFormModel):
                 "can be set higher"
             )
         self._train = dataset.matrix("train")
-        weights = self.fit_weights(self._train)
-        self._weights = weights if sp.issparse(weights) else np.asarray(weights, dtype=np.float32)
+        weights = self.fit_weights(self._train).T
+        self._columns = weights if sp.issparse(weights) else np.ascontiguousarray(weights, dtype=np.float32)
 
     @abstractmethod
     def fit_weights(self, train: sp.csr_matrix) -> npt.NDArray[np.floating] | sp.csr_matrix:
@@ -72,11 +72,9 @@ class ItemWeightsModel(ClosedFormModel):
 
     def representations(self) -> tuple[Tensor, Tensor]:
         """Return the rows of X ``[users, items]`` and the columns of W ``[items, items]``, float32."""
-        weights = self._weights
-        if sp.issparse(weights):
-            columns = weights.T.toarray().astype(np.float32, copy=False)
-        else:
-            columns = np.ascontiguousarray(weights.T)
+        columns = self._columns
+        if sp.issparse(columns):
+            columns = sp.csr_matrix(columns, dtype=np.float32).toarray()
         users = torch.from_numpy(self._train.toarray())
         return users.to(self.device), torch.from_numpy(columns).to(self.device)
 

@@ -19,9 +19,9 @@ class RP3betaConfig(ItemWeightsConfig):
 
     neighbours: int = Field(400, ge=1)
     """Most items that the walk goes on to from an item: the most probable ones."""
-    alpha: float = Field(1.0, ge=0)
+    alpha: float = Field(0.7, ge=0)
     """α, exponent of the transition probabilities."""
-    beta: float = Field(0.0, ge=0)
+    beta: float = Field(0.2, ge=0)
     """β, exponent of the popularity that scores are divided by."""
 
 
