@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["CompressedRows", "csr_tensor", "dot_products", "row_positions"]
+__all__ = ["CompressedRows", "csr_tensor", "dot_products", "row_positions", "sparse_product"]
 
 _GATHERED_ENTRIES = 1 << 20
 
@@ -115,13 +115,35 @@ class CompressedRows:
         x
             ``[width, dim]``.
         """
-        return csr_tensor(self.pointers, self.columns, values[self.order], self.width, check=False) @ x
+        matrix = csr_tensor(self.pointers, self.columns, values[self.order], self.width, check=False)
+        return sparse_product(matrix, x)
 
     def dot_products(self, left: Tensor, right: Tensor) -> Tensor:
         """Return :func:`dot_products` at the entries, in the caller's order, ``[entries]``."""
         found = torch.empty(len(self.order), dtype=left.dtype, device=left.device)
         found[self.order] = dot_products(self.pointers, self.columns, left, right)
         return found
+
+
+def sparse_product(matrix: Tensor, x: Tensor, add_to: Tensor | None = None) -> Tensor:
+    """Return the product of a CSR matrix ``[n, m]`` and ``x``, ``[m, dim]``, without gradient.
+
+    Parameters
+    ----------
+    matrix, x
+        Of one type, on one device.
+    add_to
+        ``[n, dim]``, to which the product is added in place.
+
+    Notes
+    -----
+    ``matrix @ x`` first fills the result with zeros and then copies it, which takes several times as long as
+    the product. Here the kernel writes where the result is to be.
+    """
+    if add_to is None:
+        empty = x.new_empty(matrix.shape[0], x.shape[1])
+        return torch.addmm(empty, matrix, x, beta=0, out=empty)
+    return torch.addmm(add_to, matrix, x, out=add_to)
 
 
 def csr_tensor(pointers: Tensor, columns: Tensor, values: Tensor, width: int, check: bool) -> Tensor:

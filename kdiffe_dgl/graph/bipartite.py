@@ -122,12 +122,10 @@ class BipartiteOperator:
         from_users
             ``to_items(users)``, where it is known already.
         """
+        to_users = self.to_users.with_loops(items, self.user_loop, users)
         if from_users is None:
-            from_users = self.to_items(users)
-        return (
-            torch.addcmul(self.to_users(items), self.user_loop, users),
-            torch.addcmul(from_users, self.item_loop, items),
-        )
+            return to_users, self.to_items.with_loops(users, self.item_loop, items)
+        return to_users, torch.addcmul(from_users, self.item_loop, items)
 
     def at(self, rows: Rows, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Propagate one step, but only to some users and some items: ``[n, dim]`` each."""

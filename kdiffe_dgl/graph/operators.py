@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdiffe_dgl.compressed_rows import csr_tensor, row_positions
+from kdiffe_dgl.compressed_rows import csr_tensor, row_positions, sparse_product
 
 __all__ = [
     "Propagation",
@@ -228,6 +228,21 @@ class Propagation:
         product: Tensor = _SparseProduct.apply(x, self._forward, self._backward)
         return product
 
+    def with_loops(self, x: Tensor, loops: Tensor, own: Tensor) -> Tensor:
+        """Return ``A @ x + loops * own``, ``[n, dim]``: what nodes get, and what they keep of their own.
+
+        Parameters
+        ----------
+        x
+            ``[m, dim]``.
+        loops
+            ``[n, 1]``, without gradient.
+        own
+            ``[n, dim]``.
+        """
+        total: Tensor = _LoopedProduct.apply(x, own, loops, self._forward, self._backward)
+        return total
+
     def at(self, rows: Tensor, x: Tensor) -> Tensor:
         """Return some rows of the product, int64 ``[k]``, ``[k, dim]``; touches only their non-zeros."""
         position, offsets, _ = self._positions(rows)
@@ -277,12 +292,28 @@ class _SparseProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
         # The matrices are constants of the run, not tensors of the graph: no need to save them.
         ctx.matrices = (forward, backward)
-        return forward @ x
+        return sparse_product(forward, x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         forward, backward = ctx.matrices
         return _SparseProduct.apply(gradients[0], backward, forward), None, None
+
+
+class _LoopedProduct(torch.autograd.Function):
+    """``A @ x + loops * own``, summed where it is written."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, own: Tensor, loops: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
+        ctx.loops, ctx.matrices = loops, (forward, backward)
+        return sparse_product(forward, x, add_to=own * loops)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (forward, backward) = gradients, ctx.matrices
+        of_x = _SparseProduct.apply(gradient, backward, forward) if ctx.needs_input_grad[0] else None
+        of_own = gradient * ctx.loops if ctx.needs_input_grad[1] else None
+        return of_x, of_own, None, None, None
 
 
 def _inverse_root(degrees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

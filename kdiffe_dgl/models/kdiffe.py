@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.diffusion.candidates import from_neighbours, two_hop, unite
+from kdiffe_dgl.diffusion.candidates import two_hop
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
@@ -35,6 +35,7 @@ from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated
 from kdiffe_dgl.models.modality import ModalityViews
+from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
 from kdiffe_dgl.models.neighbours import similar_items
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
@@ -127,8 +128,7 @@ class KDiffE(RecommenderModel):
             name: torch.tensor(np.asarray(table), device=device) for name, table in dataset.features.items()
         }
         self.modality_views: ModalityViews | None = None
-        self.modality_diffusions: dict[str, GraphDiffusion] = {}
-        self._modality_candidates: dict[str, SparseRows] = {}
+        self.modality_diffusions: dict[str, ModalityDiffusion] = {}
         self.regenerated: Regenerated | None = None
         self._generated_edges: dict[str, tuple[Tensor, Tensor]] = {}
         if features:
@@ -158,15 +158,9 @@ class KDiffE(RecommenderModel):
         # Items two hops away are the same for all modalities.
         near = [two_hop(rows, config.proposals)] if "two_hop" in config.candidates else []
         for name, table in features.items():
-            self.modality_diffusions[name] = GraphDiffusion(
-                rows, config.diffusion, self.config.dim, generator, self.device
+            self.modality_diffusions[name] = ModalityDiffusion(
+                rows, table, near, config, self.config.neighbours, self.config.dim, generator, self.device
             )
-            proposals = [*near]
-            if "neighbours" in config.candidates:
-                similar = similar_items([table.cpu().numpy()], self.config.neighbours)
-                proposals.append(from_neighbours(rows, similar, config.proposals, of="columns"))
-            if proposals:
-                self._modality_candidates[name] = unite(rows, *proposals).edges.to(self.device)
 
     # --- diffusion -------------------------------------------------------------------------------
 
@@ -214,8 +208,9 @@ class KDiffE(RecommenderModel):
         self, name: str, context: Tensor, guidance: LinearGuidance, generator: torch.Generator
     ) -> Callable[[], EpochLog]:
         """Train and regenerate; return what takes up the graph, once nothing else is running."""
-        loss = self.modality_diffusions[name].train_epoch(context, guidance, generator)
-        users, items = self._generate(name, context, generator)
+        diffusion = self.modality_diffusions[name]
+        loss = diffusion.train_epoch(context, guidance, generator)
+        users, items = diffusion.generate(context, generator)
 
         def take() -> EpochLog:
             self._take_generated(name, users, items)
@@ -260,13 +255,6 @@ class KDiffE(RecommenderModel):
                 self._take_generated(name, users, items)
         except KeyError as error:
             raise ValueError(f"graphs without {error.args[0]}") from error
-
-    def _generate(self, name: str, context: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the user-item edges that diffusion generates for a modality."""
-        diffusion, top = self.modality_diffusions[name], self.config.modality.top
-        if name in self._modality_candidates:
-            return diffusion.top_among(self._modality_candidates[name], top, context, generator)
-        return diffusion.top_columns(top, context, generator)
 
     def _view(self, regenerated: Regenerated | None = None) -> KnowledgeView:
         """Return the knowledge graph, or what diffusion made of it, for messages."""
@@ -401,7 +389,9 @@ class KDiffE(RecommenderModel):
     # --- optimisers ------------------------------------------------------------------------------
 
     def _diffusions(self) -> dict[str, GraphDiffusion]:
-        found = {f"modality/{name}": diffusion for name, diffusion in self.modality_diffusions.items()}
+        found: dict[str, GraphDiffusion] = {
+            f"modality/{name}": diffusion for name, diffusion in self.modality_diffusions.items()
+        }
         if self.knowledge_diffusion is not None:
             found["knowledge"] = self.knowledge_diffusion
         return found

@@ -11,6 +11,7 @@ from torch.nn import functional
 from kdiffe_dgl.backend import dgl
 from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.models.base import dropout, xavier_uniform
+from kdiffe_dgl.unit_rows import unit_rows
 
 __all__ = ["KnowledgeView", "RelationalAttention", "attention_weights"]
 
@@ -171,6 +172,6 @@ class RelationalAttention(nn.Module):
             weights = attention_weights(view, layer, self.relations, self.weight)
             layer = layer + view.aggregate(layer, weights)
             layer = dropout(layer, self.message_dropout, generator)
-            layer = functional.normalize(layer) if self.normalise else layer / 2
+            layer = unit_rows(layer) if self.normalise else layer / 2
             total = self.residual * total + layer
         return total

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.models.base import dropout, xavier_uniform
+from kdiffe_dgl.unit_rows import unit_rows
 
 __all__ = ["FeatureProjection", "ModalityViews", "Projection"]
 
@@ -43,7 +44,7 @@ class FeatureProjection(nn.Module):
         """Project features ``[items, width]`` to ``[items, dim]``."""
         projected = features @ self.weight
         projected = projected + self.bias if self.bias is not None else functional.leaky_relu(projected, 0.2)
-        return functional.normalize(projected)
+        return unit_rows(projected)
 
 
 class ModalityViews(nn.Module):
@@ -168,8 +169,8 @@ class ModalityViews(nn.Module):
         fused_items = items_of_features + items_back + _weighted_sum(shares, [view[1] for view in proposed])
         total_users, total_items = propagate(operator, fused_users, fused_items, self.layers)
         return (
-            total_users + self.residual * functional.normalize(fused_users),
-            total_items + self.residual * functional.normalize(fused_items),
+            total_users + self.residual * unit_rows(fused_users),
+            total_items + self.residual * unit_rows(fused_items),
         )
 
     @staticmethod

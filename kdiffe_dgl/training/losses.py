@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdiffe_dgl.unit_rows import unit_rows
+
 __all__ = ["BLOCK_ENTRIES", "bpr_loss", "info_nce", "sample_candidates", "softmax_loss", "squared_norm"]
 
 BLOCK_ENTRIES = 1 << 24
@@ -107,7 +109,7 @@ def info_nce(
         Scalar (KDiffE, contrastive losses; van den Oord et al., 2018).
     """
     # The temperature divides the small matrix, not the large product.
-    anchors, candidates = functional.normalize(anchors) / temperature, functional.normalize(candidates)
+    anchors, candidates = unit_rows(anchors) / temperature, unit_rows(candidates)
     return softmax_loss(anchors, candidates, positive, log_weight, block)
 
 

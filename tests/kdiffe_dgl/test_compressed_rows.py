@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils import deterministic as memory
 
-from kdiffe_dgl.compressed_rows import CompressedRows, _gathered_products, dot_products, row_positions
+from kdiffe_dgl.compressed_rows import (
+    CompressedRows,
+    _gathered_products,
+    csr_tensor,
+    dot_products,
+    row_positions,
+    sparse_product,
+)
 
 ENTRIES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=40)
 
@@ -71,3 +81,31 @@ def test_gathering_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     whole = _gathered_products(pointers, columns, left, right)
     monkeypatch.setattr("kdiffe_dgl.compressed_rows._GATHERED_ENTRIES", 8)
     assert torch.equal(_gathered_products(pointers, columns, left, right), whole)
+
+
+@pytest.fixture
+def new_memory_holds_nan() -> Iterator[None]:
+    """Torch fills what it allocates with not-a-number, so that reading it is seen."""
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    memory.fill_uninitialized_memory = True
+    assert bool(torch.empty(3).isnan().all())
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    memory.fill_uninitialized_memory = before[1]
+
+
+@pytest.mark.usefixtures("new_memory_holds_nan")
+@pytest.mark.parametrize("density", [0.0, 0.2])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_what_memory_holds_does_not_come_into_a_product(density: float, kind: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(2)
+    dense = torch.randn(300, 70, generator=generator, dtype=kind)
+    dense *= torch.rand(300, 70, generator=generator) < density
+    sparse = dense.to_sparse_csr()
+    matrix = csr_tensor(sparse.crow_indices(), sparse.col_indices(), sparse.values(), 70, check=True)
+    x = torch.randn(70, 16, generator=generator, dtype=kind)
+    for columns in (x, x[:, :0], x.t().contiguous().t()):
+        torch.testing.assert_close(sparse_product(matrix, columns), dense @ columns)
+    found = sparse_product(matrix, x, add_to=torch.ones(300, 16, dtype=kind))
+    torch.testing.assert_close(found, 1 + dense @ x)

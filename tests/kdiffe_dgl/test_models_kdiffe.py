@@ -308,7 +308,7 @@ def test_generated_items_of_a_modality_are_among_its_candidates(tiny_dataset: An
         tiny_dataset, modality={"candidates": ["neighbours"], "proposals": 3, "top": 4}, neighbours=2
     )
     for name, operator in model.graphs.generated.items():
-        allowed = model._modality_candidates[name].dense().numpy() > 0
+        allowed = model.modality_diffusions[name]._candidates.dense().numpy() > 0
         found = operator.to_users(torch.eye(tiny_dataset.n_items)).numpy() > 0
         assert (allowed & ~found).sum() > 0  # some were not chosen
         assert not (found & ~allowed).any()
