@@ -17,7 +17,7 @@ from kdiffe_dgl.evaluation.tables import by_cutoff
 from kdiffe_dgl.serving.files import atomic_file
 from kdiffe_dgl.serving.run_folder import HISTORY, METRICS, RunFolder
 
-__all__ = ["write_report"]
+__all__ = ["checked_history", "checked_metrics", "write_report"]
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -50,8 +50,8 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
         If the folder is not a finished run, or a file in it is damaged.
     """
     run = RunFolder(run_dir)
-    history = _checked_history(run)
-    metrics = _checked_metrics(run)
+    history = checked_history(run)
+    metrics = checked_metrics(run)
     figure = training_curves(history)
     for name in ("curves.png", "curves.svg"):
         with atomic_file(run.path / name) as temporary:
@@ -90,7 +90,8 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _checked_history(run: RunFolder) -> list[dict[str, Any]]:
+def checked_history(run: RunFolder) -> list[dict[str, Any]]:
+    """Read the list of epochs; an entry that is none raises ``InputError``."""
     history = run.history()
     for place, entry in enumerate(history):
         usable = (
@@ -106,7 +107,8 @@ def _checked_history(run: RunFolder) -> list[dict[str, Any]]:
     return history
 
 
-def _checked_metrics(run: RunFolder) -> dict[str, Any]:
+def checked_metrics(run: RunFolder) -> dict[str, Any]:
+    """Read the metrics; values that are no numbers raise ``InputError``."""
     metrics = run.metrics()
     for split in ("validation", "test"):
         values = metrics.get(split)

@@ -14,7 +14,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.ranking import rank_rows
 from kdiffe_dgl.serving.run_folder import RunFolder
 
-__all__ = ["RECOMMENDATION_SCHEMA", "Recommender", "unknown_id"]
+__all__ = ["RECOMMENDATION_SCHEMA", "Recommender", "nearest", "unknown_id"]
 
 RECOMMENDATION_SCHEMA: dict[str, Any] = {
     "user": pl.Utf8,
@@ -234,12 +234,12 @@ def unknown_id(command: str, missing: pl.Series, ids: pl.Series, what: str) -> I
     """
     name = missing[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    near = ", ".join(repr(match) for match in _nearest(name, ids))
+    near = ", ".join(repr(match) for match in nearest(name, ids))
     expected = f"the nearest ids are {near}" if near else f"expected one of {len(ids)} original {what} ids"
     return InputError(f"{command}: unknown {what} {name!r}{more}; {expected}")
 
 
-def _nearest(name: str, ids: pl.Series) -> list[str]:
+def nearest(name: str, ids: pl.Series) -> list[str]:
     """Return up to three ids that are spelt like a name."""
     if len(ids) > _MAX_COMPARED:
         # Comparing spellings is slow; in a large table only ids with the same start are worth it.

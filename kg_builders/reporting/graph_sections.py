@@ -18,6 +18,7 @@ from kg_builders.reporting.markup import (
     table,
     text,
 )
+from kg_builders.reporting.markup import tiles as show_tiles
 from kg_builders.reporting.plots import facts_plot, neighbours_plot, svg
 
 __all__ = [
@@ -49,10 +50,7 @@ def tiles(described: Mapping[str, Any]) -> Markup:
         (number(described["triples"]), "triples"),
         (share(described["components"]["largest_share"]), "of the entities in one part"),
     ]
-    cells = "".join(
-        f'<div class="tile"><b>{value}</b><span>{text(name)}</span></div>' for value, name in shown
-    )
-    return Markup(f'<div class="tiles">{cells}</div>')
+    return show_tiles(shown)
 
 
 def warning_list(warnings: list[str]) -> Markup:

@@ -22,6 +22,7 @@ __all__ = [
     "share",
     "table",
     "text",
+    "tiles",
 ]
 
 LONGEST = 160
@@ -119,6 +120,14 @@ def listing(entries: Iterable[Any], kind: str | None = None) -> Markup:
 def details(summary: str, content: Markup) -> Markup:
     """Return content that shows when its summary is clicked."""
     return Markup(f"<details><summary>{text(summary)}</summary>{content}</details>")
+
+
+def tiles(shown: Iterable[tuple[Any, Any]]) -> Markup:
+    """Show the few values that matter most, each with its name."""
+    cells = "".join(
+        f'<div class="tile"><b>{text(value)}</b><span>{text(name)}</span></div>' for value, name in shown
+    )
+    return Markup(f'<div class="tiles">{cells}</div>')
 
 
 def section(anchor: str, heading: str, *content: str) -> Markup:

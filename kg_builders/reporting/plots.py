@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["facts_plot", "neighbours_plot", "svg"]
+__all__ = ["dress_axes", "facts_plot", "neighbours_plot", "svg"]
 
 MOST_KINDS = 7
 MARKERS = "sD^vPX*"
@@ -123,6 +123,12 @@ def _axes(below: str, beside: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.0, 3.5), facecolor=PAPER, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    dress_axes(axes, below, beside)
+    return figure, axes
+
+
+def dress_axes(axes: Axes, below: str, beside: str) -> None:
+    """Give axes the look of the page, and say what they measure."""
     axes.set_facecolor(PAPER)
     axes.grid(color=QUIET, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -132,4 +138,3 @@ def _axes(below: str, beside: str) -> tuple[Figure, Axes]:
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(QUIET)
-    return figure, axes
