@@ -105,6 +105,12 @@ class KnowledgeGraph:
         refuse_duplicates(self.relations, ["name"], "relation")
         refuse_strangers(self.triples, self.n_entities, self.n_relations)
 
+    def _repr_html_(self) -> str:
+        """Show in a notebook what the graph holds."""
+        counts = self.relation_counts().sort("triples", "name", descending=[True, False])
+        told = f"{self.n_entities:,} entities, {self.n_items:,} of them items, {self.n_triples:,} triples"
+        return f"<p>Knowledge graph: {told}</p>{counts._repr_html_()}"
+
     def to_networkx(self) -> nx.MultiDiGraph:
         """Return the graph for NetworkX; see :func:`kg_builders.formats.networkx.to_networkx`."""
         from kg_builders.formats.networkx import to_networkx  # noqa: PLC0415  (it imports this module)

@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import click
-import torch
 
+from kdiffe_dgl.api import Run
 from kdiffe_dgl.cli.options import CUTOFFS
 from kdiffe_dgl.cli.output import emit
-from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.evaluation import Evaluator, dot_product
 from kdiffe_dgl.evaluation.tables import metrics_table
-from kdiffe_dgl.serving import RunFolder
 from kg_builders.cli.shell import render
 
 __all__ = ["evaluate"]
@@ -66,18 +63,15 @@ def evaluate(
 
     The whole catalogue is ranked for every user with an item in the split.
     """
-    folder = RunFolder(run)
-    user, item = folder.representations()
-    dataset = RecDataset.load(data_folder)
-    folder.check_dataset(dataset)
-    evaluator = Evaluator(dataset, split, _MASKS[mask], cutoffs)
-    result = evaluator.evaluate(dot_product(torch.from_numpy(user), torch.from_numpy(item)))
+    opened = Run(run, data_folder)
+    result = opened.evaluate(split, _MASKS[mask], cutoffs)
+    model, dataset = opened.folder.info.model, opened.dataset
     if output_format == "json":
-        content = {"model": folder.info.model, "dataset": dataset.name, **result.to_dict()}
+        content = {"model": model, "dataset": dataset.name, **result.to_dict()}
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     else:
         title = (
-            f"{folder.info.model} on {dataset.name}, {split} split: {result.n_users_evaluated} users "
+            f"{model} on {dataset.name}, {split} split: {result.n_users_evaluated} users "
             f"({result.n_users_left_out} more have no items in that split and are left out), masked: {mask}"
         )
         text = render(metrics_table({split: result.metrics}, title))

@@ -128,13 +128,13 @@ def explain(
     chosen = _choose_format(form, out, several)
     if several and (out is None and chosen not in ("text",)):
         raise click.UsageError(f"--top {top} --format {chosen} writes several files; give --out, a folder.")
-    from kdiffe_dgl.explain import Explainer  # noqa: PLC0415  (bad options are told without waiting for torch)
-    from kdiffe_dgl.serving import Recommender  # noqa: PLC0415
+    from kdiffe_dgl.api import Run  # noqa: PLC0415  (bad options are told without waiting for torch)
 
-    explainer = Explainer.load(run, data)
-    explainer.numbers(user, item)
-    wanted = [item] if item is not None else Recommender.load(run).recommend([user], k=top)["item"].to_list()
-    found = [explainer.explain(user, one, paths, hops, facts_only) for one in wanted]
+    opened = Run(run, data)
+    if item is not None:
+        found = [opened.explain(user, item, paths, hops, facts_only)]
+    else:
+        found = opened.explain_top(user, top, paths, hops, facts_only)
     if not several:
         emit(_WRITERS[chosen](found[0]), out)
     elif out is None:

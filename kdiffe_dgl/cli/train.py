@@ -8,13 +8,13 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from kdiffe_dgl.api import default_folder, settings_for
 from kdiffe_dgl.cli.progress import TrainingProgress
-from kdiffe_dgl.config import read_yaml
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.report import write_report
 from kdiffe_dgl.serving.run_folder import RunFolder
-from kdiffe_dgl.training.config import RunConfig, layer, preset, preset_names, resolve
+from kdiffe_dgl.training.config import resolve
 from kdiffe_dgl.training.run import RunOutcome, resume_run, train_run
 from kg_builders.cli.shell import INTERRUPTED
 
@@ -38,32 +38,6 @@ _NOT_WITH_RESUME = {
     "seed": "--seed",
     "overwrite": "--overwrite",
 }
-
-
-def settings_for(
-    dataset_name: str,
-    preset_name: str | None,
-    config: Path | None,
-    overrides: tuple[str, ...],
-    model: str | None,
-) -> tuple[RunConfig, str]:
-    """Resolve the settings of a run: preset, then file, then overrides.
-
-    Returns
-    -------
-    tuple
-        The settings, and the name of the preset they start from: the one asked for, else the one named
-        like the data set, else ``default``.
-    """
-    name = preset_name or (dataset_name if dataset_name in preset_names() else "default")
-    values = preset(name)
-    where = f"preset {name!r}"
-    if model is not None:
-        # Before the file, whose settings without a name are meant for this model.
-        values = layer(values, {"model": {"name": model}})
-    if config is not None:
-        values, where = layer(values, read_yaml(config)), str(config)
-    return resolve(values, overrides, where, model), name
 
 
 def summary(outcome: RunOutcome) -> str:
@@ -148,7 +122,7 @@ def train(
             outcome = resume_run(dataset, output, device=device, progress=progress)
     else:
         settings, started_from = settings_for(dataset.name, preset_name, config, overrides, model)
-        folder = output or Path("runs") / f"{dataset.name}-{settings.name}-{seed}"
+        folder = output or default_folder(dataset, settings, seed)
         console.print(
             f"{settings.name} on {dataset.name}, preset {started_from}, seed {seed}",
             highlight=False,

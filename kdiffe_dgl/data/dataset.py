@@ -164,6 +164,13 @@ class RecDataset:
         """Return a copy with some fields changed, validated again."""
         return dataclasses.replace(self, **changes)
 
+    def _repr_html_(self) -> str:
+        """Show in a notebook what the data set holds."""
+        from kdiffe_dgl.data.describe import describe, summary_tables  # noqa: PLC0415
+        from kdiffe_dgl.display import tables_html  # noqa: PLC0415
+
+        return tables_html(*summary_tables(describe(self)))
+
     def save(
         self,
         path: str | os.PathLike[str],

@@ -88,6 +88,14 @@ class Evaluation:
             "metrics": dict(self.metrics),
         }
 
+    def _repr_html_(self) -> str:
+        """Show the means in a notebook."""
+        # Imported here: nobody but a notebook needs tables.
+        from kdiffe_dgl.display import tables_html  # noqa: PLC0415
+        from kdiffe_dgl.evaluation.tables import metrics_table  # noqa: PLC0415
+
+        return tables_html(metrics_table({self.split: self.metrics}, f"{self.n_users_evaluated:,} users"))
+
 
 class Evaluator:
     """Ranks the whole catalogue for each user of a split and measures the lists.

@@ -387,12 +387,39 @@ def test_page_works_in_a_browser(
     browser.point("svg .node.item")
     own = sum(found.item.key in (edge.source, edge.target) for edge in found.edges)
     assert count(".edge.faded") == len(found.edges) - own
-    whole = browser.tell("document.querySelector('svg').getAttribute('viewBox')").split()
+    # Nothing but the page itself was asked for, and nothing went wrong.
+    assert browser.requests == [page.as_uri()]
+    assert browser.complaints == []
+
+
+def test_page_zooms_and_its_boxes_keep_apart(hostile: Explanation, browser: Any, tmp_path: FilePath) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(hostile.to_html(), encoding="utf-8")
+    browser.open(page)
+
+    def view() -> list[float]:
+        told = browser.tell("document.querySelector('svg').getAttribute('viewBox')")
+        return [float(part) for part in told.split()]
+
+    whole = view()
     browser.point("#zoom-in", click=True)
-    larger = browser.tell("document.querySelector('svg').getAttribute('viewBox')").split()
-    assert float(larger[2]) == pytest.approx(float(whole[2]) / 1.4)
+    larger = view()
+    assert larger[2] == pytest.approx(whole[2] / 1.4)
+    # The wheel scrolls; with Ctrl it zooms, and what is larger than the frame can be dragged.
+    browser.point("svg")
+    spot = browser.tell("(({x, y, width: w, height: h}) => [x + w / 2, y + h / 2])"
+                        "(document.querySelector('svg').getBoundingClientRect())")  # fmt: skip
+    place = {"x": spot[0], "y": spot[1]}
+    browser("Input.dispatchMouseEvent", type="mouseWheel", deltaX=0, deltaY=-90, modifiers=2, **place)
+    wheeled = view()
+    assert wheeled[2] == pytest.approx(larger[2] / np.exp(0.3))
+    browser("Input.dispatchMouseEvent", type="mousePressed", button="left", clickCount=1, **place)
+    moved = {"x": place["x"] - 50, "y": place["y"]}
+    browser("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **moved)
+    browser("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **moved)
+    assert view()[0] > wheeled[0]
     browser.point("#zoom-whole", click=True)
-    assert browser.tell("document.querySelector('svg').getAttribute('viewBox')").split() == whole
+    assert view() == whole
     # Boxes neither overlap nor leave the picture, whatever fonts the browser has.
     boxes = browser.tell(
         "Array.from(document.querySelectorAll('svg rect')).map((one) => { const b = one.getBBox();"
@@ -401,11 +428,10 @@ def test_page_works_in_a_browser(
     for number, (left, top, right, bottom) in enumerate(boxes):
         assert left >= 0
         assert top >= 0
-        assert right <= float(whole[2])
-        assert bottom <= float(whole[3])
+        assert right <= whole[2]
+        assert bottom <= whole[3]
         for x, y, u, v in boxes[:number]:
             assert min(right, u) - max(left, x) <= 0 or min(bottom, v) - max(top, y) <= 0
-    # Nothing but the page itself was asked for, and nothing went wrong.
     assert browser.requests == [page.as_uri()]
     assert browser.complaints == []
 
