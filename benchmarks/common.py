@@ -126,7 +126,9 @@ def measure_fresh(
     """
     script = Path(sys.modules[function.__module__].__file__ or "").resolve()
     environment = dict(os.environ)
+    # As the commands set them.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environment.setdefault("GOMP_SPINCOUNT", "10000")
     if threads:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
             environment[name] = str(threads)
