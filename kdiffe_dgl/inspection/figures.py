@@ -190,7 +190,7 @@ def _parts(inspection: Inspection) -> Figure:
         ("Share of the score", "share of its variance", table.drop_nulls("share"), "share"),
         (
             "What the lists rely on",
-            "share of the lists that changes without it",
+            "share that changes without it",
             table.drop_nulls("overlap").with_columns(overlap=1 - pl.col("overlap")),
             "overlap",
         ),
