@@ -16,7 +16,7 @@ from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.models.peers.bm3 import BM3
 from kdiffe_dgl.models.peers.diffmm import DiffMM
 from kdiffe_dgl.models.peers.freedom import FREEDOM, prune_edges
-from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures
+from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, projected_rows
 from kdiffe_dgl.models.peers.item_graph import item_graph
 from kdiffe_dgl.models.peers.lgmrec import LGMRec
 from kdiffe_dgl.models.peers.mgcn import MGCN
@@ -130,6 +130,15 @@ def test_feature_tables_are_trained_or_not_and_scaled_or_not(tiny_dataset: Any) 
     for table, matrix in zip(fixed.tables, original, strict=True):
         lengths = np.sqrt((matrix.astype(float) ** 2).sum(axis=1))
         np.testing.assert_allclose(table, matrix / lengths.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_rows_are_projected_alike_whichever_way_costs_less(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    table, layer = torch.rand(10, 4, generator=generator), torch.nn.Linear(4, 2)
+    rows = torch.randint(10, (count,), generator=generator)
+    expected = affine(layer, array(table))[rows.numpy()]
+    np.testing.assert_allclose(array(projected_rows(layer, table, rows)), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("cls", PEERS)

@@ -13,7 +13,7 @@ from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.models.base import dropout
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
-from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear
+from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear, projected_rows
 from kdiffe_dgl.training.losses import squared_norm
 
 __all__ = ["BM3", "BM3Config"]
@@ -92,7 +92,7 @@ class BM3(LightGCN):
         user_target, item_target = self._target(user, generator), self._target(item, generator)
         alignment = []
         for projection, table in zip(self.projections, self.features.tables, strict=True):
-            modal = projection(table[positives])
+            modal = projected_rows(projection, table, positives)
             predicted = self.predictor(modal)
             alignment += [
                 _distance(predicted, item_target),

@@ -16,7 +16,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
 from kdiffe_dgl.models.base import EpochLog
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
-from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear
+from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear, projected_rows
 from kdiffe_dgl.models.peers.item_graph import item_graph
 from kdiffe_dgl.training.losses import bpr_loss
 
@@ -116,9 +116,8 @@ class FREEDOM(LightGCN):
         for name, projection, table in zip(
             self.features.modalities, self.projections, self.features.tables, strict=True
         ):
-            positive, negative = (
-                (user * projection(table[items])).sum(dim=1) for items in (positives, negatives)
-            )
+            rows = projected_rows(projection, table, torch.cat([positives, negatives]))
+            positive, negative = ((user * items).sum(dim=1) for items in rows.split(len(users)))
             terms[f"bpr/{name}"] = self.config.feature_weight * bpr_loss(positive, negative)
         return terms
 

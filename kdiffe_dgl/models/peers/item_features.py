@@ -12,7 +12,7 @@ from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 
-__all__ = ["FeatureConfig", "ItemFeatures", "linear"]
+__all__ = ["FeatureConfig", "ItemFeatures", "linear", "projected_rows"]
 
 
 class FeatureConfig(Component):
@@ -88,3 +88,13 @@ def linear(width: int, dim: int, generator: torch.Generator, bias: bool = True) 
         for parameter in layer.parameters():
             parameter.uniform_(-bound, bound, generator=generator)
     return layer
+
+
+def projected_rows(layer: nn.Module, table: Tensor, rows: Tensor) -> Tensor:
+    """Return some rows of a projected table, ``[rows, dim]``, by the way that costs less.
+
+    A table with fewer rows than are asked for is projected whole: that saves products, and the gradient
+    adds up the narrow rows of the result rather than the wide ones of the table.
+    """
+    projected: Tensor = layer(table)[rows] if len(table) < len(rows) else layer(table[rows])
+    return projected
