@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +34,10 @@ def named_preset(given: str | None, dataset: RecDataset) -> str:
 
 
 class PhaseClock:
-    """Divides ``begin_epoch`` into the training of each denoiser and the regeneration that follows it.
+    """Divides ``begin_epoch`` into the training of each denoiser and the regeneration of its graph.
 
-    It watches the model's own calls from outside: what lies between the end of one denoiser's training
-    and the beginning of the next one's is the regeneration of the first one's graph.
+    It watches the model's own calls from outside. Denoisers may work side by side: the time of the whole is
+    then shared out in proportion to the time of each.
 
     Parameters
     ----------
@@ -53,37 +54,47 @@ class PhaseClock:
 
     def __init__(self, model: RecommenderModel, modalities: list[str]) -> None:
         self.epochs: list[dict[str, float]] = []
-        self._mark, self._phase = 0.0, ""
+        self._spent: dict[str, float] = {}
+        self._lock = threading.Lock()
         diffusions = [module for module in model.modules() if isinstance(module, GraphDiffusion)]
         names = iter(modalities)
         for diffusion in diffusions:
             # A modality's rows are users by items; those of the knowledge graph are square.
             shape = diffusion.matrix.n_rows, diffusion.matrix.width
             name = next(names) if shape == (model.n_users, model.n_items) else "KG"
-            self._watch(diffusion, "train_epoch", f"diffusion training, {name}", f"regeneration, {name}")
-        self._watch(model, "begin_epoch", "preparation", "")
+            self._watch(diffusion, "train_epoch", f"diffusion training, {name}")
+            for method in ("top_among", "top_columns"):
+                self._watch(diffusion, method, f"regeneration, {name}")
+        self._watch(model, "begin_epoch", None)
 
-    def _watch(self, owner: Any, method: str, within: str, after: str) -> None:
+    def _watch(self, owner: Any, method: str, phase: str | None) -> None:
         original: Callable[..., Any] = getattr(owner, method)
 
         def watched(*arguments: Any, **options: Any) -> Any:
-            if method == "begin_epoch":
-                self.epochs.append({})
-            self._enter(within)
+            started = _now()
             result = original(*arguments, **options)
-            self._enter(after)
+            seconds = _now() - started
+            if phase is None:
+                self._end_epoch(seconds)
+            else:
+                with self._lock:
+                    self._spent[phase] = self._spent.get(phase, 0.0) + seconds
             return result
 
         setattr(owner, method, watched)
 
-    def _enter(self, phase: str) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        if self._phase:
-            spent = self.epochs[-1]
-            spent[self._phase] = spent.get(self._phase, 0.0) + now - self._mark
-        self._mark, self._phase = now, phase
+    def _end_epoch(self, seconds: float) -> None:
+        total = sum(self._spent.values())
+        scale = min(1.0, seconds / total) if total else 1.0
+        phases = {phase: spent * scale for phase, spent in self._spent.items()}
+        self.epochs.append({"preparation": seconds - total * scale, **phases})
+        self._spent = {}
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 class _ProcessorClock(NoProgress):
