@@ -22,6 +22,7 @@ PICTURES: dict[str, dict[str, str]] = {
     "07_compare_models": {"comparison.png": "comparison.png"},
     "08_cold_items": {"cold.png": "cold-items.png"},
     "10_amazon_and_movielens": {"amazon.png": "amazon.png", "movielens.png": "movielens.png"},
+    "11_explain_recommendations": {"why.png": "why.png"},
 }
 """Example -> picture that it draws -> its name in the gallery."""
 MOST_BYTES = 150_000

@@ -1,12 +1,16 @@
-"""Every command line in the documentation has options that exist, and those that can be run are run.
+"""Every command line and every piece of Python in the documentation is run, or says why not.
 
 A fenced block that is to be run has a line before it, which is not seen on the page::
 
     <!-- run: library -->
 
 Blocks of one page with the same word run one after the other, in one folder that the function of that name
-in ``workspaces.py`` fills. What needs the package index is not run. Training is cut to an epoch of few steps;
-nothing else is changed.
+in ``workspaces.py`` fills; their Python shares its names. One that can't be run says so::
+
+    <!-- not run: needs hours -->
+
+What needs the package index is not run either, but all command lines are parsed. Training is cut to an epoch
+of few steps; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -35,20 +39,21 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS: dict[str, click.Group] = {"kdiffe": kdiffe, "kg-build": kg_build}
 SHELL = ("sh", "bash", "shell", "console")
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<language>[\w+-]*)[^`]*$")
-RUN = re.compile(r"^ *<!-- run: (?P<workspace>[\w-]+) -->$")
+RUN = re.compile(r"^ *<!-- (?:run: (?P<workspace>[\w-]+)|not run: (?P<reason>[^>]+)) -->$")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
 OPERATORS = ("|", "||", "&", "&&", ";", ">", ">>", "2>")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: where it begins, what it holds, and in which workspace it runs, if it does."""
+    """A fenced block: where it begins, what it holds, and in which workspace it runs, or why it doesn't."""
 
     page: str
     line: int
     language: str
     text: str
     workspace: str | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,15 +69,16 @@ class Command:
 
 
 def parse_blocks(page: str, text: str) -> Iterator[Block]:
-    workspace = None
+    workspace = reason = None
     lines = iter(enumerate(text.splitlines(), start=1))
     for number, line in lines:
         if run := RUN.match(line):
-            workspace = run["workspace"]
+            workspace, reason = run["workspace"], run["reason"]
             continue
         fence = FENCE.match(line)
         if fence is None:
-            assert workspace is None or not line.strip(), f"{page}:{number}: expected the block that runs"
+            marked = workspace is not None or reason is not None
+            assert not marked or not line.strip(), f"{page}:{number}: expected the block that is meant"
             continue
         body = []
         for _, inner in lines:
@@ -81,8 +87,8 @@ def parse_blocks(page: str, text: str) -> Iterator[Block]:
             body.append(inner.removeprefix(fence["indent"]))
         else:
             raise AssertionError(f"{page}:{number}: the block has no end")
-        yield Block(page, number, fence["language"], "\n".join(body), workspace)
-        workspace = None
+        yield Block(page, number, fence["language"], "\n".join(body), workspace, reason)
+        workspace = reason = None
 
 
 def commands_of(block: Block) -> list[Command]:
@@ -171,39 +177,57 @@ def test_listed_commands_exist():
 # --- commands that run ---------------------------------------------------------------------------
 
 
+EPOCHS = re.compile(r'"training\.epochs=\d+"')
 # What needs the package index.
 NETWORK = (("kdiffe", "data", "fetch"),)
 
 
-def runnable() -> dict[tuple[str, str], list[Command]]:
-    """Return the commands that run, by page and workspace, in their order."""
-    found: dict[tuple[str, str], list[Command]] = {}
+def runnable() -> dict[tuple[str, str], list[Command | Block]]:
+    """Return the commands and the blocks of Python that run, by page and workspace, in their order."""
+    found: dict[tuple[str, str], list[Command | Block]] = {}
     for block in all_blocks():
         if block.workspace is not None:
-            chosen = [each for each in commands_of(block) if each.words[:3] not in NETWORK]
-            found.setdefault((block.page, block.workspace), []).extend(chosen)
+            steps = found.setdefault((block.page, block.workspace), [])
+            steps += [each for each in commands_of(block) if each.words[:3] not in NETWORK]
+            steps += [block] if block.language == "python" else []
     return found
 
 
 def shortened(words: tuple[str, ...]) -> list[str]:
     if words[:2] != ("kdiffe", "train"):
         return list(words[1:])
+    if "--resume" in words:
+        return list(words[1:])
     return [*words[1:], "--set", "training.epochs=1", "--set", "training.min_steps=1"]
 
 
 @pytest.mark.parametrize(("page", "workspace"), runnable())
-def test_commands_of_a_page_run_one_after_the_other(page, workspace, tmp_path, monkeypatch):
+def test_blocks_of_a_page_run_one_after_the_other(page, workspace, tmp_path, monkeypatch):
     WORKSPACES[workspace](tmp_path)
     monkeypatch.chdir(tmp_path)
-    for command in runnable()[page, workspace]:
-        result = CliRunner().invoke(PROGRAMS[command.words[0]], shortened(command.words))
-        assert result.exit_code == 0, f"{command}\n{result.output}{result.exception!r}"
+    names: dict[str, object] = {}
+    for step in runnable()[page, workspace]:
+        if isinstance(step, Command):
+            result = CliRunner().invoke(PROGRAMS[step.words[0]], shortened(step.words))
+            assert result.exit_code == 0, f"{step}\n{result.output}{result.exception!r}"
+        else:
+            text = EPOCHS.sub('"training.epochs=1", "training.min_steps=1"', step.text)
+            # The text is our own documentation.
+            exec(compile(text, f"{step.page}:{step.line}", "exec"), names)
 
 
 def test_some_commands_are_found_and_some_run():
     assert len(all_commands()) > 40
-    assert sum(map(len, runnable().values())) >= 10
+    steps = [step for found in runnable().values() for step in found]
+    assert sum(isinstance(step, Command) for step in steps) >= 40
+    assert sum(isinstance(step, Block) for step in steps) >= 10
     assert {block.workspace for block in all_blocks() if block.workspace is not None} <= set(WORKSPACES)
+
+
+def test_every_block_runs_or_says_why_not():
+    for block in all_blocks():
+        if block.language == "python" or commands_of(block):
+            assert block.workspace or block.reason, f"{block.page}:{block.line} is neither run nor excused"
 
 
 # --- YAML ----------------------------------------------------------------------------------------
@@ -244,6 +268,45 @@ def test_python_blocks_import_what_exists():
     assert found
     for block, (module, name) in found:
         assert hasattr(importlib.import_module(module), name), f"{block.page}:{block.line}: {module}.{name}"
+
+
+def names_of(program: str, command: click.Command) -> Iterator[str]:
+    """Return the names of all commands below one that are no groups."""
+    if not isinstance(command, click.Group):
+        yield program
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        # kdiffe kg is kg-build.
+        if found is not None and found is not kg_build:
+            yield from names_of(f"{program} {name}", found)
+
+
+def test_every_command_has_its_call_in_python():
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith(("| `kd", "| `kg"))]
+    told = {command.strip().strip("`") for command, _ in rows}
+    assert {name for program, group in PROGRAMS.items() for name in names_of(program, group)} <= told
+    for command, calls in rows:
+        for path in re.findall(r"`((?:kdiffe_dgl|kg_builders)[\w.]+)`", calls):
+            assert resolves(path), f"{command}: {path}"
+
+
+def resolves(path: str) -> bool:
+    """Whether a dotted path names something: a module, and what it holds."""
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[end:]:
+            if not hasattr(found, name):
+                return False
+            found = getattr(found, name)
+        return True
+    return False
 
 
 # --- the instrument itself -----------------------------------------------------------------------
@@ -304,6 +367,16 @@ def test_misspelt_settings_are_refused():
     context = parse(("kdiffe", "train", "--data", "data/x", "--set", "training.epoch=3"))
     with pytest.raises(ValueError, match=r"training\.epoch"):
         check_settings(context)
+
+
+def test_excuses_are_read():
+    blocks = list(
+        parse_blocks("page.md", "<!-- not run: needs hours -->\n```sh\nkdiffe train --data x\n```\n")
+    )
+    assert (blocks[0].workspace, blocks[0].reason) == (None, "needs hours")
+    assert resolves("kdiffe_dgl.api.Run.explain")
+    assert not resolves("kdiffe_dgl.api.Run.explains")
+    assert not resolves("kdiffe_dgl.apis")
 
 
 @pytest.mark.parametrize("text", ["```sh\nkdiffe", "<!-- run: empty -->\ntext"])

@@ -15,8 +15,12 @@ import numpy as np
 import polars as pl
 
 from kdiffe_dgl.data.imports import TableOptions, import_dataset
+from kdiffe_dgl.data.knowledge import KnowledgeOptions
 from kdiffe_dgl.data.planted_files import save_planted
 from kdiffe_dgl.data.synthetic import Planted, PlantedConfig, planted
+from kdiffe_dgl.training.config import preset, resolve
+from kdiffe_dgl.training.run import train_run
+from kdiffe_dgl.training.trainer import NoProgress
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SPLITS = {"train": 0, "validation": 1, "test": 2}
@@ -57,6 +61,38 @@ def catalogue(folder: Path) -> None:
     amazon(folder)
 
 
+def books(folder: Path) -> None:
+    """A library with rules and a recipe, and its data set with a graph in data/books."""
+    library(folder)
+    recipe = {"source": {"kind": "table", "path": "books.csv", "label": "title"}, "rules": "rules.yaml"}
+    (folder / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
+    dataset = import_dataset(
+        folder / "loans.csv",
+        "table",
+        features={"cover": folder / "covers.npy"},
+        item_labels=folder / "books.csv",
+        table=TableOptions(user_column="reader", item_column="book"),
+        knowledge=KnowledgeOptions(rules=str(folder / "rules.yaml"), metadata=folder / "books.csv"),
+    )
+    dataset.save(folder / "data" / "books")
+
+
+class Impatient(NoProgress):
+    """Stops the training after the first epoch, as Ctrl-C would."""
+
+    def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
+        """Interrupt."""
+        raise KeyboardInterrupt
+
+
+def stopped(folder: Path) -> None:
+    """Planted data in data/mine, and a run of two epochs that was stopped in runs/stopped."""
+    dataset = world().dataset
+    dataset.save(folder / "data" / "mine")
+    settings = resolve(preset("default"), ["training.epochs=2", "training.min_steps=1"])
+    train_run(dataset, folder / "runs" / "stopped", settings, progress=Impatient())
+
+
 def planted_data(folder: Path) -> None:
     """Planted data in data/planted, with the raw files in it."""
     save_planted(world(), folder / "data" / "planted")
@@ -78,7 +114,9 @@ WORKSPACES: dict[str, Callable[[Path], None]] = {
     "empty": empty,
     "library": library,
     "catalogue": catalogue,
+    "books": books,
     "planted": planted_data,
+    "stopped": stopped,
     "published": published,
     # The same files, for a page whose blocks would write the same folders.
     "shop": published,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import polars as pl
 import pytest
@@ -165,6 +166,26 @@ def check_records(folder: Path, printed: str) -> None:
     assert len(pl.read_csv(folder / "amazon" / "review.csv").filter(pl.col("decision") == "merge")) == 2
 
 
+def check_explanations(folder: Path, printed: str) -> None:
+    for name in ("why.png", "facts.png"):
+        assert (folder / name).read_bytes().startswith(PNG)
+    assert "<script" in (folder / "why.html").read_text(encoding="utf-8")
+    graph = nx.read_graphml(folder / "why.graphml", force_multigraph=True)
+    assert graph.graph["user"] == "user:12"
+    assert nx.has_path(graph.to_undirected(), "user:12", graph.graph["item"])
+    named = pl.read_csv(folder / "named.csv")
+    world = planted(PlantedConfig(n_users=300, n_items=200))
+    true = world.triples.filter("relevant").select(item="head_id", relation="relation").unique()
+    assert set(named.filter("reason")["relation"]) <= set(true["relation"])
+    facts = world.dataset.kg.to_named().select("relation", item="head_id", fact="tail_label")
+    assert len(named.join(facts, on=["item", "relation"], how="semi")) == len(named)
+    first, second = (
+        float(line.rpartition(" ")[2]) for line in printed.splitlines() if line.startswith("reasons")
+    )
+    assert first == pytest.approx(named.filter("on_path")["reason"].mean(), abs=0.006)
+    assert second == pytest.approx(world.triples["relevant"].mean(), abs=0.006)
+
+
 CHECKS: dict[str, tuple[list[str], Callable[[Path, str], None]]] = {
     "01_build_knowledge_graph.py": ([], check_knowledge_graph),
     "02_train_and_recommend.py": (["--epochs", "8"], check_training),
@@ -176,6 +197,7 @@ CHECKS: dict[str, tuple[list[str], Callable[[Path, str], None]]] = {
     "08_cold_items.py": (["--epochs", "2"], check_cold_items),
     "09_other_tools.py": ([], check_other_tools),
     "10_amazon_and_movielens.py": ([], check_records),
+    "11_explain_recommendations.py": (["--epochs", "8", "--users", "20"], check_explanations),
 }
 GALLERY = "make_gallery.py"
 TWICE = ("01", "05", "09", "10")
