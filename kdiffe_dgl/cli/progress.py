@@ -63,10 +63,11 @@ class TrainingProgress:
     def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
         """Print the epoch's line."""
         validation = record["validation"]
-        loss = sum(record["losses"].values())
+        # A closed-form model is not trained by steps: it has no loss, and one epoch.
+        loss = f"loss {sum(record['losses'].values()):.4f}  " if record["losses"] else ""
         figures = f"{self._monitor} {validation[self._monitor]:.4f}" if validation else "not validated"
         mark = "  best so far" if best else ""
-        line = f"epoch {record['epoch']:>4}  loss {loss:.4f}  validation {figures}"
+        line = f"epoch {record['epoch']:>4}  {loss}validation {figures}"
         self._console.print(f"{line}  {record['seconds']:.1f} s{mark}", highlight=False)
         if best and validation:
             self._best = f"best {self._monitor} {validation[self._monitor]:.4f} at epoch {record['epoch']}"
