@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from torch import Tensor
 __all__ = ["CompressedRows", "csr_tensor", "dot_products", "row_positions", "sparse_product"]
 
 _GATHERED_ENTRIES = 1 << 20
+_FILTERS = threading.Lock()
 
 
 def row_positions(pointers: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,7 +58,8 @@ def dot_products(pointers: Tensor, columns: Tensor, left: Tensor, right: Tensor)
     Tensor
         ``[entries]``.
     """
-    if left.device.type != "cpu":
+    # The kernel takes no more entries than the matrix has places, which a few nodes with many edges exceed.
+    if left.device.type != "cpu" or len(columns) > len(left) * len(right):
         return _gathered_products(pointers, columns, left, right)
     if not len(columns):
         return left.new_zeros(0)
@@ -67,8 +70,9 @@ def dot_products(pointers: Tensor, columns: Tensor, left: Tensor, right: Tensor)
 def _gathered_products(pointers: Tensor, columns: Tensor, left: Tensor, right: Tensor) -> Tensor:
     rows = torch.repeat_interleave(torch.arange(len(left), device=left.device), pointers.diff())
     found = left.new_empty(len(columns))
-    # So many pairs at a time that what is gathered stays in a cache.
-    size = max(1, _GATHERED_ENTRIES // max(1, left.shape[1]))
+    # So many pairs at a time that what is gathered stays in a processor's cache; a GPU wants long arrays.
+    entries = _GATHERED_ENTRIES if left.device.type == "cpu" else 64 * _GATHERED_ENTRIES
+    size = max(1, entries // max(1, left.shape[1]))
     for start in range(0, len(columns), size):
         part = slice(start, start + size)
         found[part] = torch.linalg.vecdot(left[rows[part]], right[columns[part]])
@@ -169,7 +173,8 @@ def _hear_beta_notice() -> None:
 
     The products used here are tested against dense matrices, so the notice is of no use to a user.
     """
-    with warnings.catch_warnings():
+    # Filters belong to the process: only one thread at a time may change them and put them back.
+    with _FILTERS, warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Sparse CSR tensor support is in beta", category=UserWarning
         )

@@ -16,7 +16,8 @@ _LEAST = 1e-12
 def unit_rows(x: Tensor) -> Tensor:
     """Divide each row of ``x``, ``[rows, dim]``, by its length, as ``torch.nn.functional.normalize`` does.
 
-    The gradient is written out: it needs a third of the passes over the rows that autograd makes.
+    The gradient is written out: it needs a third of the passes over the rows that autograd makes. It is the
+    same for rows of zeros, and for all whose length is 1e-12 or more.
     """
     rows: Tensor = _UnitRows.apply(x)
     return rows

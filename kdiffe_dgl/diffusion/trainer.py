@@ -98,6 +98,11 @@ class GraphDiffusion(nn.Module):
         self.process = DiffusionProcess(schedule, self.denoiser, config.dropout)
         self.optimiser = adam(list(self.denoiser.parameters()), config.learning_rate)
 
+    @property
+    def cost(self) -> float:
+        """About what an epoch takes, in the unit of any other's: what is multiplied by the hidden units."""
+        return float(len(self.matrix.columns) + self.matrix.n_rows + self.matrix.width) * self.config.hidden
+
     def train_epoch(
         self, context: Tensor | None, guidance: LinearGuidance | None, generator: torch.Generator
     ) -> float:

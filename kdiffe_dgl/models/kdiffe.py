@@ -179,9 +179,11 @@ class KDiffE(RecommenderModel):
                 partial(self._modality_epoch, name, context, LinearGuidance(projected[name], target))
                 for name in self.modality_diffusions
             ]
+        diffusions = [self.knowledge_diffusion, *self.modality_diffusions.values()]
+        costs = [diffusion.cost for diffusion in diffusions if diffusion is not None]
         own = child_generators(generator, len(tasks))
         run = [partial(task, each) for task, each in zip(tasks, own, strict=True)]
-        taken = side_by_side(run) if self.device.type == "cpu" else [task() for task in run]
+        taken = side_by_side(run, costs) if self.device.type == "cpu" else [task() for task in run]
         log: dict[str, float] = {}
         for take in taken:
             log |= take()

@@ -20,7 +20,7 @@ from kdiffe_dgl.compressed_rows import (
     sparse_product,
 )
 
-ENTRIES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=40)
+ENTRIES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=120)
 
 
 def pointers_of(rows: list[int], n_rows: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdiffe_dgl.edge_products import EdgeProducts
 
-EDGES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=30)
+EDGES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=100)
 
 
 def ends_of(edges: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
@@ -58,3 +58,16 @@ def test_no_gradient_is_made_where_none_is_wanted() -> None:
     assert x.grad is None
     assert weights.grad is not None
     torch.testing.assert_close(weights.grad, x[second].sum(dim=1))
+
+
+def test_two_nodes_may_have_any_number_of_edges() -> None:
+    zero = torch.zeros(50, dtype=torch.int64)
+    edges = EdgeProducts.of(zero, zero, 1, 1)
+    a, b = torch.tensor([[2.0, 1.0]], requires_grad=True), torch.tensor([[3.0, 4.0]], requires_grad=True)
+    scores = edges.scores(a, b)
+    torch.testing.assert_close(scores, torch.full((50,), 10.0))
+    weights = torch.full((50,), 0.5, requires_grad=True)
+    (scores.sum() + edges.weighted_sum(weights, b).sum()).backward()
+    torch.testing.assert_close(a.grad, torch.tensor([[150.0, 200.0]]))
+    torch.testing.assert_close(b.grad, torch.tensor([[125.0, 75.0]]))
+    torch.testing.assert_close(weights.grad, torch.full((50,), 7.0))

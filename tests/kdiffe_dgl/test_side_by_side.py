@@ -30,7 +30,7 @@ def test_threads_are_shared_out_and_given_back(available: int, count: int, each:
         return number, torch.get_num_threads()
 
     tasks = [lambda number=number: task(number) for number in range(count)]
-    assert side_by_side(tasks) == [(number, each) for number in range(count)]
+    assert side_by_side(tasks, [1.0] * count) == [(number, each) for number in range(count)]
     assert torch.get_num_threads() == available
 
 
@@ -42,8 +42,15 @@ def test_an_error_comes_through_and_the_threads_are_given_back() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        side_by_side([fails, lambda: None])
+        side_by_side([fails, lambda: None], [1, 1])
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("threads")
+def test_one_task_that_is_most_of_the_work_has_all_threads() -> None:
+    torch.set_num_threads(2)
+    found = side_by_side([lambda: (threading.current_thread(), torch.get_num_threads())] * 2, [10, 1])
+    assert found == [(threading.current_thread(), 2)] * 2
 
 
 def test_children_depend_on_the_seed_and_differ() -> None:
