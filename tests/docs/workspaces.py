@@ -110,6 +110,15 @@ def published(folder: Path) -> None:
     shop(made, folder)
 
 
+def fetched(folder: Path) -> None:
+    """Files in the layouts of published data sets, and data/ml-100k as ``data fetch`` leaves it."""
+    published(folder)
+    source, made = folder / "raw" / "ml-100k", folder / "data" / "ml-100k"
+    import_dataset(source, "recbole", name="ml-100k").save(made)
+    (made / "raw").mkdir()
+    shutil.copy(source / "ml-100k.item", made / "raw")
+
+
 WORKSPACES: dict[str, Callable[[Path], None]] = {
     "empty": empty,
     "library": library,
@@ -118,6 +127,7 @@ WORKSPACES: dict[str, Callable[[Path], None]] = {
     "planted": planted_data,
     "stopped": stopped,
     "published": published,
+    "fetched": fetched,
     # The same files, for a page whose blocks would write the same folders.
     "shop": published,
 }
