@@ -3,7 +3,9 @@
 Run ``python benchmarks/arms.py --arm built=data/lfm2k-built --arm none=data/lfm2k-bare --preset lfm2k``. The
 first arm is compared with each other one, user by user, after the values of a user are averaged over the
 seeds. The epoch is chosen on validation and the test split is read once for each run. Finished runs in
-``--runs`` are used again, so an interrupted benchmark goes on. Prints two tables and writes JSON.
+``--runs`` are used again, so an interrupted benchmark goes on. With ``--shuffled NAME=DATASET``, an arm has
+the graph of a data set with its items shuffled: as many facts, alike in shape, and none of them true. What a
+graph gains over it, it gains by what it says. Prints two tables and writes JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from common import Figures, print_table, tell, write_results
 
@@ -39,6 +42,17 @@ def test_of(dataset: RecDataset, folder: Path, options: argparse.Namespace, seed
     user, item = (torch.from_numpy(table) for table in run.representations())
     tester = Evaluator(dataset, "test", mask=config.evaluation.test_mask, cutoffs=config.evaluation.cutoffs)
     return tester.evaluate(dot_product(user, item))
+
+
+def with_shuffled_items(dataset: RecDataset) -> RecDataset:
+    """Return the data set with a graph in which the items have changed places at random, always alike."""
+    kg = dataset.kg
+    if kg is None:
+        raise SystemExit(f"{dataset.name}: has no knowledge graph; expected one to shuffle")
+    new = np.arange(kg.n_entities)
+    new[: dataset.n_items] = np.random.default_rng(0).permutation(dataset.n_items)
+    ends = [pl.Series(end, new[kg.triples[end].to_numpy()]) for end in ("head", "tail")]
+    return dataset.replace(kg=replace(kg, triples=kg.triples.with_columns(ends)))
 
 
 def averaged(evaluations: list[Evaluation]) -> Evaluation:
@@ -85,15 +99,22 @@ def main() -> None:
     """Train what is missing, compare, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--arm", action="append", required=True, metavar="NAME=DATASET", help="Repeatable.")
+    parser.add_argument(
+        "--shuffled", action="append", default=[], metavar="NAME=DATASET",
+        help="An arm whose graph has its items shuffled. Repeatable.",
+    )  # fmt: skip
     parser.add_argument("--preset", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=Path("runs/arms"))
+    parser.add_argument("--json", type=Path, help="file for the figures  [default: in benchmarks/results]")
     options = parser.parse_args()
     arms: dict[str, list[Evaluation]] = {}
-    for given in options.arm:
+    for given in [*options.arm, *options.shuffled]:
         name, _, folder = given.partition("=")
         dataset = RecDataset.load(Path(folder))
+        if given in options.shuffled:
+            dataset = with_shuffled_items(dataset)
         arms[name] = [
             test_of(dataset, options.runs / f"{name}-{seed}", options, seed) for seed in range(options.seeds)
         ]
@@ -105,7 +126,7 @@ def main() -> None:
         "arms": {name: [each.metrics for each in found] for name, found in arms.items()},
         "comparisons": {other: [vars(each) for each in found] for other, found in comparisons.items()},
     }
-    write_results(f"arms-{options.preset}", facts, None, None)
+    write_results(f"arms-{options.preset}", facts, options.json, None)
 
 
 if __name__ == "__main__":
