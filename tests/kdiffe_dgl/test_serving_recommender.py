@@ -142,8 +142,8 @@ def test_unknown_users_are_named_with_their_neighbours(run: RunFolder) -> None:
 def test_neighbours_in_a_large_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recommender, "_MAX_COMPARED", 10)
     ids = pl.Series([f"user{i}" for i in range(1000)])
-    assert "user123" in recommender._nearest("user1234", ids.slice(120, 20))
-    assert recommender._nearest("", ids) == []
+    assert "user123" in recommender.nearest("user1234", ids.slice(120, 20))
+    assert recommender.nearest("", ids) == []
 
 
 @pytest.mark.parametrize(
