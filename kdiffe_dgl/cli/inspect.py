@@ -109,7 +109,11 @@ def _write_folder(inspection: Inspection, folder: Path) -> None:
 )  # fmt: skip
 @click.option("--pictures", type=PATH, help="Folder of pictures named by item ids, for the lists.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is drawn at random."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of what is drawn at random.",
 )
 def inspect(
     *,

@@ -26,6 +26,8 @@ from kdiffe_dgl.training.restore import restore_model
 __all__ = ["Explainer"]
 
 Ids = npt.NDArray[np.int64]
+MOST_HOPS = 5
+"""Longest path looked for: their number grows with each edge many times over."""
 SHARED_FACTS = 5
 """Most facts, with those of the paths, that are shown to be shared by the item and the shown history."""
 
@@ -127,8 +129,10 @@ class Explainer:
         InputError
             If an id is unknown, or no path connects the two; the closest facts are then named.
         """
-        if paths < 1 or hops < 1:
-            raise InputError(f"explain: {paths} paths of {hops} hops; expected at least 1 of each")
+        if paths < 1 or hops not in range(1, MOST_HOPS + 1):
+            raise InputError(
+                f"explain: {paths} paths of {hops} hops; expected at least 1 path, and 1 to {MOST_HOPS} hops"
+            )
         limits = limits or Limits(hops)
         number, item_number = self.numbers(user, item)
         assert item_number is not None
@@ -272,6 +276,8 @@ class Explainer:
 
 
 def _number(table: pl.DataFrame, key: str, name: str) -> int:
+    # What a shell passes on need not be UTF-8; no id of a data set is such.
+    name = str(name).encode("utf-8", "backslashreplace").decode()
     found = table.filter(pl.col("id") == str(name))[key]
     if not len(found):
         raise unknown_id("explain", pl.Series([str(name)]), table["id"], key)

@@ -59,6 +59,10 @@ class InspectionOptions:
         for name, least in (("k", 1), ("top", 1), ("most_points", 3), ("compared_users", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"inspect: {name} is {getattr(self, name)}; expected at least {least}")
+        if self.seed >= 2**32:
+            raise InputError(
+                f"inspect: seed is {self.seed}; expected less than 2^32, as scikit-learn takes it"
+            )
         if self.projection not in get_args(Projection):
             expected = " or ".join(get_args(Projection))
             raise InputError(f"inspect: projection is {self.projection!r}; expected {expected}")

@@ -451,8 +451,11 @@ def test_bad_input_is_told(explainer: Explainer, tiny_dataset: Any) -> None:
         explainer.explain("u44", "i7")
     with pytest.raises(InputError, match="explain: unknown item 'i77'"):
         explainer.explain("u4", "i77")
-    with pytest.raises(InputError, match="expected at least 1 of each"):
-        explainer.explain("u4", "i7", paths=0)
+    for paths, hops in ((0, 2), (5, 0), (5, 6)):
+        with pytest.raises(InputError, match="expected at least 1 path, and 1 to 5 hops"):
+            explainer.explain("u4", "i7", paths=paths, hops=hops)
+    with pytest.raises(InputError, match="unknown user"):
+        explainer.explain("\udcff", "i7")
     own = explainer.score.edges.pairs
     far = next(i for i in range(18) if not own.numbers[4, i])
     with pytest.raises(

@@ -342,3 +342,8 @@ def test_page_in_a_browser(page: str, tmp_path: Path) -> None:
     assert done.stdout.count("<svg") == len(KDIFFE_FIGURES)
     assert "<title>Inside kdiffe on &lt;b&gt;$bold$&lt;/b&gt;</title>" in done.stdout
     assert "CONSOLE" not in done.stderr
+
+
+def test_a_seed_beyond_what_scikit_learn_takes_is_refused() -> None:
+    with pytest.raises(InputError, match="seed is 4294967296"):
+        InspectionOptions(seed=2**32)
