@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kdiffe_dgl.cli.output import emit
+from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples
 
@@ -74,6 +74,8 @@ def _choose_format(form: str | None, out: Path | None, several: bool) -> str:
                 if out is not None
                 else ""
             )
+    if not several:
+        require_suffix(out, form, {f".{name}": name for name in _WRITERS} | {".txt": "text"})
     if out is None and form in _BINARY:
         raise click.UsageError(f"--format {form} writes a file; give --out.")
     return form
@@ -140,11 +142,8 @@ def explain(
     elif out is None:
         emit(b"\n".join(_WRITERS[chosen](one) for one in found), None)
     else:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {out}: can't be made ({error.strerror}); expected a folder") from None
-        for rank, one in enumerate(found, 1):
-            emit(_WRITERS[chosen](one), out / _file_name(rank, one.item.id, chosen))
+        # All of them are drawn before one is written.
+        named = ((_file_name(rank, one.item.id, chosen), one) for rank, one in enumerate(found, 1))
+        emit_folder({name: _WRITERS[chosen](one) for name, one in named}, out)
     if out is not None:
         click.echo(f"written  {out}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from kdiffe_dgl.cli.output import emit
+from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples, render
 
@@ -42,6 +42,7 @@ def _content(inspection: Inspection, form: str) -> bytes:
 def _choose_format(form: str | None, out: Path | None) -> str:
     """Return the format asked for, or that of the suffix; ``folder`` for a name without one."""
     if form is not None:
+        require_suffix(out, form, _SUFFIXES)
         return form
     if out is None:
         return "text"
@@ -56,24 +57,13 @@ def _choose_format(form: str | None, out: Path | None) -> str:
 
 
 def _write_folder(inspection: Inspection, folder: Path) -> None:
-    """Write page, JSON and figures into a folder; nothing is written before all of it is made.
-
-    Raises
-    ------
-    InputError
-        If the folder can't be made or written to.
-    """
+    """Write page, JSON and figures into a folder; nothing is written before all of it is made."""
     from kdiffe_dgl.inspection.figures import names_of  # noqa: PLC0415
     from kdiffe_dgl.inspection.page import png  # noqa: PLC0415
 
     files = {f"inspection.{form}": _content(inspection, form) for form in ("html", "json")}
     files |= {f"{name}.png": png(inspection, name) for name in names_of(inspection)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {folder}: can't be made ({error.strerror}); expected a folder") from None
-    for name, content in files.items():
-        emit(content, folder / name)
+    emit_folder(files, folder)
 
 
 @click.command(epilog=_EPILOG)

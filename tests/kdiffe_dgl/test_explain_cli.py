@@ -82,7 +82,38 @@ def test_bad_input(folders: Path, tmp_path: Path) -> None:
     assert "names no form" in refused(explain(folders, "--user", "u4", "--out", str(tmp_path / "why")))
     for options in (("--format", "png"), ("--top", "2", "--format", "html"), ("--paths", "0")):
         assert explain(folders, "--user", "u4", *options).exit_code == 2
+    html = str(tmp_path / "why.png")
+    assert "its name tells png" in refused(
+        explain(folders, "--user", "u4", "--format", "html", "--out", html)
+    )
     assert not list(tmp_path.iterdir())
+
+
+def test_several_files_come_all_or_none(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "why"
+    asked = ("--user", "u4", "--top", "2", "--format", "json", "--out", str(out))
+    write, seen = Path.write_bytes, []
+
+    def stopped(path: Path, content: bytes) -> int:
+        seen.append(path.name)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", stopped)
+        assert explain(folders, *asked).exit_code != 0
+    assert len(seen) == 2
+    assert not list(tmp_path.iterdir())
+    assert explain(folders, *asked).exit_code == 0
+    first, second = sorted(out.iterdir())
+    first.unlink()
+    second.unlink()
+    second.mkdir()
+    assert "is a folder in it" in refused(explain(folders, *asked))
+    assert list(out.iterdir()) == [second]
 
 
 def test_help_shows_examples() -> None:

@@ -84,6 +84,8 @@ def test_bad_input(folders: Path, tmp_path: Path) -> None:
     assert "can't be read" in refused(
         inspect(folders, "--pictures", str(tmp_path / "none"), "--out", str(tmp_path / "inside"), run="other")
     )
+    told = refused(inspect(folders, "--format", "html", "--out", str(tmp_path / "a.json")))
+    assert "its name tells json" in told
     assert inspect(folders, "--map", "umap").exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
