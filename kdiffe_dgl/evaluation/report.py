@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -108,14 +109,15 @@ def checked_history(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def checked_metrics(run: RunFolder) -> dict[str, Any]:
-    """Read the metrics; values that are no numbers raise ``InputError``."""
+    """Read the metrics; values that are no finite numbers raise ``InputError``."""
     metrics = run.metrics()
     for split in ("validation", "test"):
         values = metrics.get(split)
         if values is not None and not (
-            isinstance(values, dict) and all(isinstance(value, (int, float)) for value in values.values())
+            isinstance(values, dict)
+            and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values.values())
         ):
-            raise InputError(f"{run.path / METRICS}: field {split!r} does not map metrics to numbers")
+            raise InputError(f"{run.path / METRICS}: field {split!r} does not map metrics to finite numbers")
     return metrics
 
 

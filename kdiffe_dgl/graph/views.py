@@ -10,7 +10,22 @@ from kdiffe_dgl.backend import dgl
 from kdiffe_dgl.graph.bipartite import BipartiteOperator
 from kdiffe_dgl.graph.operators import normalised_adjacency_from_edges
 
-__all__ = ["interaction_view", "view_operator"]
+__all__ = ["interaction_view", "require_edges", "view_operator"]
+
+
+def require_edges(first: Tensor, second: Tensor, n_first: int, n_second: int) -> None:
+    """Refuse what are no ends of edges: for edges that come from a file.
+
+    Raises
+    ------
+    ValueError
+        Unless both are int64, as long as each other, and numbers of nodes.
+    """
+    for end, count in ((first, n_first), (second, n_second)):
+        if end.dtype != torch.int64 or end.dim() != 1 or len(end) != len(first):
+            raise ValueError(f"ends of edges of {end.dtype} and shape {tuple(end.shape)}")
+        if len(end) and not (int(end.min()) >= 0 and int(end.max()) < count):
+            raise ValueError(f"an end of an edge beyond the {count} nodes")
 
 
 def interaction_view(users: Tensor, items: Tensor, n_users: int, n_items: int) -> dgl.DGLGraph:

@@ -28,7 +28,7 @@ from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph, knowledge_edges, knowledge_graph
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency, row_normalised
 from kdiffe_dgl.graph.sampling import NeighbourSampler
-from kdiffe_dgl.graph.views import interaction_view, view_operator
+from kdiffe_dgl.graph.views import interaction_view, require_edges, view_operator
 from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.contrast import Anchors, View, draw_anchors
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
@@ -251,9 +251,11 @@ class KDiffE(RecommenderModel):
                 kept, head, tail = (state[f"knowledge/{part}"] for part in ("kept", "head", "tail"))
                 if kept.shape != self.edges.head.shape:
                     raise ValueError(f"graphs of {len(kept)} edges; expected {len(self.edges)}")
+                require_edges(head, tail, len(self.entity_embedding), len(self.entity_embedding))
                 self._take_regenerated(Regenerated(kept, head, tail))
             for number, name in enumerate(self.modality_diffusions):
                 users, items = (state[f"modality/{number}/{side}"] for side in ("users", "items"))
+                require_edges(users, items, self.n_users, self.n_items)
                 self._take_generated(name, users, items)
         except KeyError as error:
             raise ValueError(f"graphs without {error.args[0]}") from error

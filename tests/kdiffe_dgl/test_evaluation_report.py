@@ -122,6 +122,12 @@ def test_files_of_another_shape_are_named(run: RunFolder, history: list, metrics
     assert not (run.path / "report.html").exists()
 
 
+def test_metrics_that_are_not_finite_are_refused(run: RunFolder) -> None:
+    (run.path / "metrics.json").write_text('{"test": {"recall@20": NaN}}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"metrics\.json"):
+        write_report(run.path)
+
+
 def test_unfinished_run_has_no_report(run: RunFolder) -> None:
     (run.path / "metrics.json").unlink()
     with pytest.raises(InputError, match=r"metrics\.json: missing file"):

@@ -57,6 +57,16 @@ def test_other_data_and_damaged_graphs_are_refused(tmp_path: Path, tiny_dataset:
     run.write_graphs({**graphs, "knowledge/kept": torch.ones(3, dtype=torch.bool)})
     with pytest.raises(InputError, match="graphs of 3 edges"):
         restore_model(run, tiny_dataset)
+    items = graphs["modality/1/items"]
+    for name, damaged, message in (
+        ("modality/1/items", items.astype(np.float32), "ends of edges of torch.float32"),
+        ("modality/1/items", items[:-1], "ends of edges of torch.int64 and shape"),
+        ("modality/1/items", items + 10**6, "an end of an edge beyond"),
+        ("knowledge/tail", graphs["knowledge/tail"] - 10**6, "an end of an edge beyond"),
+    ):
+        run.write_graphs({key: torch.tensor(value) for key, value in {**graphs, name: damaged}.items()})
+        with pytest.raises(InputError, match=message):
+            restore_model(run, tiny_dataset)
     del graphs["modality/1/items"]
     run.write_graphs(graphs)
     with pytest.raises(InputError, match="without modality/1/items"):
