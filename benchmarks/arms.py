@@ -16,32 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
-from common import Figures, print_table, tell, write_results
+from common import Figures, print_table, write_results
+from trained import measure
 
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
+from kdiffe_dgl.evaluation.evaluator import Evaluation
 from kdiffe_dgl.evaluation.significance import PairedComparison, compare, over_seeds
-from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import preset, resolve
-from kdiffe_dgl.training.run import train_run
 
 METRICS = ("recall@20", "ndcg@20")
-
-
-def test_of(dataset: RecDataset, folder: Path, options: argparse.Namespace, seed: int) -> Evaluation:
-    """Train a run unless it is there, and return its test figures with those of each user."""
-    config = resolve(preset(options.preset), options.set)
-    if not (folder / "metrics.json").is_file():
-        tell(f"training {folder}")
-        train_run(dataset, folder, config, seed=seed, device="cpu", overwrite=True)
-    run = RunFolder(folder)
-    run.check_dataset(dataset)
-    if run.config() != config.to_dict() or run.info.seed != seed:
-        raise SystemExit(f"{folder}: made with other settings or another seed; expected another --runs")
-    user, item = (torch.from_numpy(table) for table in run.representations())
-    tester = Evaluator(dataset, "test", mask=config.evaluation.test_mask, cutoffs=config.evaluation.cutoffs)
-    return tester.evaluate(dot_product(user, item))
 
 
 def with_shuffled_items(dataset: RecDataset) -> RecDataset:
@@ -109,6 +92,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/arms"))
     parser.add_argument("--json", type=Path, help="file for the figures  [default: in benchmarks/results]")
     options = parser.parse_args()
+    config = resolve(preset(options.preset), options.set)
     arms: dict[str, list[Evaluation]] = {}
     for given in [*options.arm, *options.shuffled]:
         name, _, folder = given.partition("=")
@@ -116,7 +100,8 @@ def main() -> None:
         if given in options.shuffled:
             dataset = with_shuffled_items(dataset)
         arms[name] = [
-            test_of(dataset, options.runs / f"{name}-{seed}", options, seed) for seed in range(options.seeds)
+            measure(dataset, options.runs / f"{name}-{seed}", config, seed)[1]
+            for seed in range(options.seeds)
         ]
     comparisons = compare_arms(arms)
     show(arms, comparisons)

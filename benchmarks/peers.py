@@ -21,16 +21,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
-from common import Figures, print_table, tell, write_results
+from common import Figures, print_table, write_results
 from pydantic import Field
+from trained import measure
 
 from kdiffe_dgl.config import Component, parse_config, read_yaml
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
+from kdiffe_dgl.evaluation.evaluator import Evaluation
 from kdiffe_dgl.serving.run_folder import RunFolder
-from kdiffe_dgl.training.config import RunConfig, resolve
-from kdiffe_dgl.training.run import train_run
+from kdiffe_dgl.training.config import resolve
 
 METRICS = ("recall@20", "ndcg@20")
 
@@ -67,20 +66,6 @@ def known_figures(text: str) -> tuple[str, Peer]:
     name, _, values = text.partition("=")
     known = dict(zip(METRICS, map(float, values.split(",")), strict=True))
     return name, parse_config(Peer, {"known": known}, f"--known {text}")
-
-
-def measure(dataset: RecDataset, folder: Path, config: RunConfig, seed: int) -> tuple[RunFolder, Evaluation]:
-    """Train a run unless it is there, and return it with its test figures of each user."""
-    if not (folder / "metrics.json").is_file():
-        tell(f"training {folder}")
-        train_run(dataset, folder, config, seed=seed, device="cpu", overwrite=True)
-    run = RunFolder(folder)
-    run.check_dataset(dataset)
-    if run.config() != config.to_dict() or run.info.seed != seed:
-        raise SystemExit(f"{folder}: made with other settings or another seed; expected another --runs")
-    user, item = (torch.from_numpy(table) for table in run.representations())
-    tester = Evaluator(dataset, "test", mask=config.evaluation.test_mask, cutoffs=config.evaluation.cutoffs)
-    return run, tester.evaluate(dot_product(user, item))
 
 
 def summarise(peer: Peer, runs: list[tuple[RunFolder, Evaluation]]) -> Figures:

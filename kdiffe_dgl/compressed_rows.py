@@ -10,10 +10,32 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["CompressedRows", "csr_tensor", "dot_products", "row_positions", "sparse_product"]
+__all__ = [
+    "CompressedRows",
+    "csr_tensor",
+    "dot_products",
+    "row_pointers",
+    "row_positions",
+    "sparse_product",
+]
 
 _GATHERED_ENTRIES = 1 << 20
 _FILTERS = threading.Lock()
+
+
+def row_pointers(rows: Tensor, n_rows: int) -> Tensor:
+    """Return where each row starts and the last one ends, int64 ``[n_rows + 1]``.
+
+    Parameters
+    ----------
+    rows
+        Row of each entry, int64 ``[entries]``, in any order.
+    n_rows
+        Number of rows.
+    """
+    pointers = torch.zeros(n_rows + 1, dtype=torch.int64, device=rows.device)
+    torch.cumsum(torch.bincount(rows, minlength=n_rows), 0, out=pointers[1:])
+    return pointers
 
 
 def row_positions(pointers: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,8 +125,7 @@ class CompressedRows:
     def of(cls, rows: Tensor, columns: Tensor, n_rows: int, width: int) -> CompressedRows:
         """Sort entries, int64 ``[entries]`` each, by row; of one row they keep their order."""
         order = torch.argsort(rows, stable=True)
-        pointers = torch.zeros(n_rows + 1, dtype=torch.int64, device=rows.device)
-        torch.cumsum(torch.bincount(rows, minlength=n_rows), 0, out=pointers[1:])
+        pointers = row_pointers(rows, n_rows)
         small = max(len(rows), n_rows, width) <= torch.iinfo(torch.int32).max
         kind = torch.int32 if small else torch.int64
         return cls(pointers.to(kind), columns[order].to(kind), order, width)

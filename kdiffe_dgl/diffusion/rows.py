@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdiffe_dgl.compressed_rows import row_positions
+from kdiffe_dgl.compressed_rows import row_pointers, row_positions
 
 __all__ = ["RowBatch", "SparseRows"]
 
@@ -103,10 +103,7 @@ class SparseRows:
     def from_pairs(cls, rows: Tensor, columns: Tensor, n_rows: int, width: int) -> SparseRows:
         """Build the matrix from coordinates, int64 ``[nnz]`` each; repeated ones count once."""
         key = torch.unique(rows * width + columns)
-        counts = torch.bincount(key // width, minlength=n_rows)
-        indptr = torch.zeros(n_rows + 1, dtype=torch.int64, device=rows.device)
-        torch.cumsum(counts, 0, out=indptr[1:])
-        return cls(indptr, key % width, width)
+        return cls(row_pointers(key // width, n_rows), key % width, width)
 
     @classmethod
     def from_scipy(cls, matrix: sp.csr_matrix) -> SparseRows:

@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages; they are skipped where the machine has none."""
+"""Runs for the tests of commands, and a real browser for those of pages (skipped where there is none)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kdiffe_dgl.training.config import resolve
+from kdiffe_dgl.training.run import train_run
+
+# Helpers that several test files import lie beside them.
+if str(Path(__file__).parent) not in sys.path:
+    sys.path.insert(0, str(Path(__file__).parent))
+
+SMALL = ["model.dim=8", "training.epochs=1", "training.batch_size=16"]
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
 
 
@@ -129,3 +138,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     started = Browser(program, tmp_path_factory.mktemp("profile"))
     yield started
     started.close()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Any) -> Path:
+    """Return a folder with the data set, a run of kdiffe and one of lightgcn."""
+    folder = tmp_path_factory.mktemp("runs")
+    tiny_dataset.save(folder / "data")
+    train_run(tiny_dataset, folder / "run", resolve({}, SMALL), seed=1)
+    train_run(tiny_dataset, folder / "other", resolve({"model": {"name": "lightgcn"}}, SMALL), seed=1)
+    return folder

@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
+from refusals import refused
 
 from kdiffe_dgl.cli import main
-from kdiffe_dgl.training.config import resolve
-from kdiffe_dgl.training.run import train_run
-
-SMALL = ["model.dim=8", "training.epochs=1", "training.batch_size=16"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Any) -> Path:
-    """Return a folder with the data set, a run of kdiffe and one of lightgcn."""
-    folder = tmp_path_factory.mktemp("inspect")
-    tiny_dataset.save(folder / "data")
-    train_run(tiny_dataset, folder / "run", resolve({}, SMALL), seed=1)
-    train_run(tiny_dataset, folder / "other", resolve({"model": {"name": "lightgcn"}}, SMALL), seed=1)
-    return folder
 
 
 def inspect(folders: Path, *arguments: str, run: str = "run") -> Result:
     command = ["inspect", str(folders / run), "--data", str(folders / "data"), *arguments]
     return CliRunner().invoke(main, command)
-
-
-def refused(result: Result) -> str:
-    assert result.exit_code == 2, result.output
-    assert len(result.stderr.strip().splitlines()) == 1
-    return result.stderr
 
 
 def test_summary_by_default(folders: Path) -> None:

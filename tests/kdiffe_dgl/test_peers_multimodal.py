@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peer_models import affine, array, batch, make
 
-from kdiffe_dgl.config import Component, parse_config
+from kdiffe_dgl.config import Component
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.models.peers.bm3 import BM3
 from kdiffe_dgl.models.peers.diffmm import DiffMM
 from kdiffe_dgl.models.peers.freedom import FREEDOM, prune_edges
-from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, projected_rows
+from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear, projected_rows
 from kdiffe_dgl.models.peers.item_graph import item_graph
 from kdiffe_dgl.models.peers.lgmrec import LGMRec
 from kdiffe_dgl.models.peers.mgcn import MGCN
@@ -28,25 +29,6 @@ from kdiffe_dgl.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PEERS: tuple[type[RecommenderModel], ...] = (MGCN, FREEDOM, VBPR, BM3, LGMRec, SLMRec, MMGCN, DiffMM)
-
-
-def make(cls: type[RecommenderModel], dataset: Any, seed: int = 0, **settings: Any) -> Any:
-    config = parse_config(cls.Config, {"dim": 6, **settings}, "test")
-    return cls(dataset, config, torch.Generator().manual_seed(seed), CPU)
-
-
-def batch(dataset: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    users, items = torch.tensor(dataset.pairs("train")[:40]).T.contiguous()
-    return users, items, (items + 5) % dataset.n_items
-
-
-def array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().double().numpy()
-
-
-def affine(layer: torch.nn.Linear, x: np.ndarray) -> np.ndarray:
-    bias = 0.0 if layer.bias is None else array(layer.bias)
-    return x @ array(layer.weight).T + bias
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -135,7 +117,9 @@ def test_feature_tables_are_trained_or_not_and_scaled_or_not(tiny_dataset: Any) 
 @pytest.mark.parametrize("count", [3, 30])
 def test_rows_are_projected_alike_whichever_way_costs_less(count: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    table, layer = torch.rand(10, 4, generator=generator), torch.nn.Linear(4, 2)
+    table = torch.rand(10, 4, generator=generator, dtype=torch.float64)
+    # From the generator, and in double precision: near zero, single precision is off by more than the bound.
+    layer = linear(4, 2, generator).double()
     rows = torch.randint(10, (count,), generator=generator)
     expected = affine(layer, array(table))[rows.numpy()]
     np.testing.assert_allclose(array(projected_rows(layer, table, rows)), expected, rtol=1e-5)

@@ -8,34 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peer_models import affine, array, batch, make
 
-from kdiffe_dgl.config import parse_config
-from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.models.peers.diffmm import DiffMM
 from kdiffe_dgl.models.peers.lgmrec import LGMRec
 from kdiffe_dgl.models.peers.mmgcn import MMGCN
 from kdiffe_dgl.models.peers.slmrec import SLMRec
 
 CPU = torch.device("cpu")
-
-
-def make(cls: type[RecommenderModel], dataset: Any, **settings: Any) -> Any:
-    config = parse_config(cls.Config, {"dim": 6, **settings}, "test")
-    return cls(dataset, config, torch.Generator().manual_seed(0), CPU)
-
-
-def batch(dataset: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    users, items = torch.tensor(dataset.pairs("train")[:40]).T.contiguous()
-    return users, items, (items + 5) % dataset.n_items
-
-
-def array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().double().numpy()
-
-
-def affine(layer: torch.nn.Linear, x: np.ndarray) -> np.ndarray:
-    bias = 0.0 if layer.bias is None else array(layer.bias)
-    return x @ array(layer.weight).T + bias
 
 
 def unit(x: np.ndarray) -> np.ndarray:
