@@ -29,6 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "recommend": ("kdiffe_dgl.cli.recommend:recommend", "Recommend items with a trained model."),
     "explain": ("kdiffe_dgl.cli.explain:explain", "Show why an item was recommended."),
     "inspect": ("kdiffe_dgl.cli.inspect:inspect", "Show what diffusion did, and what a model attends to."),
+    "compare": ("kdiffe_dgl.cli.compare:compare", "Compare models over data sets and seeds."),
     "report": ("kdiffe_dgl.cli.report:report", "Write the HTML report of a run."),
 }
 

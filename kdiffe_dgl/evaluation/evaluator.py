@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,9 @@ class Evaluation:
         Indices of the evaluated users, ascending, int64 ``[users evaluated]``.
     n_users_left_out
         Number of users without a relevant item in the split; they are not part of the means.
+    hits_by_item
+        Cutoff -> how many of the evaluated users have the item in their list and in the split, int64
+        ``[items]`` (a mean over seeds: float64).
     """
 
     split: str
@@ -71,6 +74,7 @@ class Evaluation:
     per_user: dict[str, np.ndarray]
     users: np.ndarray
     n_users_left_out: int
+    hits_by_item: dict[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_users_evaluated(self) -> int:
@@ -179,6 +183,7 @@ class Evaluator:
         names = [f"{name}@{cutoff}" for name in (*ACCURACY_METRICS, "novelty") for cutoff in self.cutoffs]
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
         exposure = torch.zeros(len(self.cutoffs), self.n_items, dtype=torch.int64)
+        found = torch.zeros_like(exposure)
         for start in range(0, len(self.users), self.block):
             stop = min(start + self.block, len(self.users))
             items, shown, hits = self._lists(score, start, stop)
@@ -189,6 +194,8 @@ class Evaluator:
                 parts[f"novelty@{cutoff}"].append(novelty(self._information, items, shown, cutoff))
                 listed = items[:, :cutoff][shown[:, :cutoff]]
                 exposure[row] += torch.bincount(listed, minlength=self.n_items)
+                relevant = items[:, :cutoff][hits[:, :cutoff]]
+                found[row] += torch.bincount(relevant, minlength=self.n_items)
         per_user = {name: torch.cat(values).numpy() for name, values in parts.items()}
         metrics = {name: float(values.mean()) for name, values in per_user.items()}
         for name, measure in (("coverage", coverage), ("gini", gini)):
@@ -202,6 +209,7 @@ class Evaluator:
             per_user=per_user,
             users=self.users,
             n_users_left_out=self.n_users_left_out,
+            hits_by_item={cutoff: found[row].numpy() for row, cutoff in enumerate(self.cutoffs)},
         )
 
     def _lists(self, score: Score, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:

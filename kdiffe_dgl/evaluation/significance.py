@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -11,7 +11,7 @@ from scipy import stats
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation
 
-__all__ = ["PairedComparison", "SeedSummary", "compare", "over_seeds"]
+__all__ = ["PairedComparison", "SeedSummary", "averaged", "compare", "holm", "over_seeds"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,71 @@ def compare(
         interval=(float(interval.low), float(interval.high)),
         confidence=confidence,
     )
+
+
+def averaged(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return one evaluation whose values are the means over several, user by user.
+
+    So several seeds of a model are compared with several of another: the users stay the units of the test,
+    as the runs of one model share their users and are not independent.
+
+    Parameters
+    ----------
+    evaluations
+        On the same split of the same data, with the same mask and cutoffs.
+
+    Raises
+    ------
+    InputError
+        If there is none, or they differ in split, mask or users.
+    """
+    if not evaluations:
+        raise InputError("seeds: no evaluations to average; expected at least one")
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if (other.split, other.mask) != (first.split, first.mask) or not np.array_equal(
+            other.users, first.users
+        ):
+            raise InputError("seeds: the evaluations differ in split, mask or users; expected the same")
+    return replace(
+        first,
+        metrics={
+            name: float(np.mean([each.metrics[name] for each in evaluations])) for name in first.metrics
+        },
+        per_user={
+            name: np.mean([each.per_user[name] for each in evaluations], axis=0) for name in first.per_user
+        },
+        hits_by_item={
+            cutoff: np.mean([each.hits_by_item[cutoff] for each in evaluations], axis=0)
+            for cutoff in first.hits_by_item
+        },
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    r"""Correct p-values for the number of comparisons, after Holm.
+
+    In ascending order, :math:`\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})`. The
+    probability that any of the true null hypotheses is refused at a level is then at most that level,
+    however the tests depend on each other. Holm, *A simple sequentially rejective multiple test procedure*,
+    Scandinavian Journal of Statistics 6, 1979.
+
+    Parameters
+    ----------
+    p_values
+        One a comparison.
+
+    Returns
+    -------
+    list of float
+        In the same order.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(given, kind="stable")
+    scaled = np.minimum(given[order] * np.arange(len(given), 0, -1), 1.0)
+    corrected = np.empty_like(given)
+    corrected[order] = np.maximum.accumulate(scaled)
+    return corrected.tolist()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the same call goes on where it stopped: finished runs are found, and a cut one c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any, Protocol
 
 from kdiffe_dgl.errors import InputError
@@ -19,6 +19,9 @@ __all__ = ["NoWatcher", "Watcher", "run_grid"]
 
 class Watcher(Protocol):
     """Who is told of a grid while it is carried out."""
+
+    def grid_begins(self, jobs: int | None) -> None:
+        """Tell how many jobs there are; null where that is not known yet."""
 
     def job_begins(self, job: Job) -> None:
         """Tell that a job begins; not told of one that was finished before."""
@@ -32,6 +35,9 @@ class Watcher(Protocol):
 
 class NoWatcher:
     """Is told and says nothing."""
+
+    def grid_begins(self, jobs: int | None) -> None:
+        """Do nothing."""
 
     def job_begins(self, job: Job) -> None:
         """Do nothing."""
@@ -73,6 +79,7 @@ def run_grid(
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; expected at least 1")
     watching = watcher or NoWatcher()
+    watching.grid_begins(len(jobs) if isinstance(jobs, Sized) else None)
     if n_jobs == 1 and threads is None:
         return _one_by_one(jobs, watching)
     return _Pool(n_jobs, threads or max(1, (os.cpu_count() or 1) // n_jobs), watching).run(iter(jobs))

@@ -161,9 +161,7 @@ def _started(job: Job, dataset: RecDataset) -> RunFolder | None:
     run.check_dataset(dataset)
     stored = resolve(run.config(), where=str(job.folder / "config.yaml"))
     if run.info.seed != job.seed or not trained_alike(stored, job.config):
-        raise InputError(
-            f"{job.folder}: holds a run of other settings or another seed; expected a new folder"
-        )
+        raise InputError(f"{job.folder}: holds a run of other settings or seed; expected another folder")
     return run
 
 

@@ -90,11 +90,18 @@ def preset_names() -> list[str]:
 def preset(name: str) -> dict[str, Any]:
     """Read a preset.
 
+    Parameters
+    ----------
+    name
+        One of :func:`preset_names`, or a YAML file, such as the one that ``kdiffe tune`` writes.
+
     Raises
     ------
     InputError
-        If there is none of that name; the message offers the nearest.
+        If there is none of that name, and the message offers the nearest; or no such file.
     """
+    if name.endswith((".yaml", ".yml")):
+        return read_yaml(Path(name))
     names = preset_names()
     if name not in names:
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)

@@ -1,12 +1,14 @@
 """Paired tests and spread over seeds."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation import Evaluation
-from kdiffe_dgl.evaluation.significance import compare, over_seeds
+from kdiffe_dgl.evaluation.significance import averaged, compare, holm, over_seeds
 
 
 def evaluation(values: np.ndarray, **changes: object) -> Evaluation:
@@ -85,3 +87,38 @@ def test_seeds_that_do_not_fit() -> None:
         over_seeds([])
     with pytest.raises(InputError, match="run 1 and run 0 do not share the metric 'ndcg@20'"):
         over_seeds([{"recall@20": 0.1}, {"recall@20": 0.1, "ndcg@20": 0.1}])
+
+
+def test_holm_is_the_closed_test_of_bonferroni() -> None:
+    rng = np.random.default_rng(5)
+    for size in (1, 2, 4, 6):
+        for _ in range(20):
+            given = np.round(rng.random(size) ** 3, 2)
+            # By definition of closed testing: a hypothesis is as surprising as the least surprising set
+            # of hypotheses that holds it, each set tested by Bonferroni.
+            expected = [
+                max(
+                    min(1.0, len(chosen) * min(given[list(chosen)]))
+                    for number in range(1, size + 1)
+                    for chosen in combinations(range(size), number)
+                    if one in chosen
+                )
+                for one in range(size)
+            ]
+            np.testing.assert_allclose(holm(given.tolist()), expected)
+    assert holm([]) == []
+
+
+def test_averages_user_by_user() -> None:
+    rng = np.random.default_rng(6)
+    values = rng.random((3, 8))
+    runs = [evaluation(one, hits_by_item={20: np.full(4, place)}) for place, one in enumerate(values)]
+    mean = averaged(runs)
+    np.testing.assert_allclose(mean.per_user["recall@20"], values.mean(axis=0))
+    np.testing.assert_allclose(mean.hits_by_item[20], 1.0)
+    assert mean.metrics["recall@20"] == pytest.approx(values.mean())
+    with pytest.raises(InputError, match="no evaluations to average"):
+        averaged([])
+    for odd in ({"split": "validation"}, {"mask": ()}, {"users": np.arange(1, 9)}):
+        with pytest.raises(InputError, match="differ in split, mask or users"):
+            averaged([runs[0], evaluation(values[1], **odd)])

@@ -1,0 +1,296 @@
+"""Models x data sets x seeds: from a plan to tables, figures and files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.display import tables_html
+from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.experiments.grid import Watcher, run_grid
+from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name
+from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
+from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
+from kdiffe_dgl.experiments.summaries import dataset_tables
+from kdiffe_dgl.experiments.tables import ResultTable
+from kdiffe_dgl.serving import files
+from kdiffe_dgl.serving.run_folder import installed_versions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "compare", "file_names", "plan_jobs", "require_output", "write_figures"]
+
+RESULTS = "results.json"
+TABLES = "tables"
+FIGURES = "figures"
+RUNS = "runs"
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison brought.
+
+    Parameters
+    ----------
+    plan
+        What it was made of.
+    datasets
+        Its results, a data set each.
+    """
+
+    plan: Plan
+    datasets: tuple[DatasetResult, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """Return a sentence for each run that failed."""
+        return [
+            f"{entry.name} on {result.name}, seed {seed}: {reason}"
+            for result in self.datasets
+            for entry in result.entries
+            for seed, reason in entry.failures.items()
+        ]
+
+    def tables(self) -> list[ResultTable]:
+        """Return the tables: of each data set that by metrics, then those by groups."""
+        return [table for result in self.datasets for table in dataset_tables(result)]
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the figures, by file name without suffix."""
+        # Imported here: who only wants the tables does not wait for matplotlib.
+        from kdiffe_dgl.experiments.figures import dataset_figures  # noqa: PLC0415
+
+        names = file_names(result.name for result in self.datasets)
+        return {
+            f"{names[result.name]}-{kind}": figure
+            for result in self.datasets
+            for kind, figure in dataset_figures(result).items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, as types that JSON knows."""
+        return {
+            "schema_version": _SCHEMA_VERSION,
+            "plan": self.plan.to_dict(),
+            "versions": installed_versions(),
+            "datasets": {result.name: result.to_dict() for result in self.datasets},
+        }
+
+    def markdown(self) -> str:
+        """Return all tables as Markdown."""
+        return "\n".join(table.markdown() for table in self.tables())
+
+    def latex(self) -> str:
+        """Return all tables as LaTeX, for the package booktabs."""
+        head = "% Needs \\usepackage{booktabs} and a document in UTF-8.\n"
+        return head + "\n".join(table.latex() for table in self.tables())
+
+    def write(self, folder: Path | None = None) -> list[Path]:
+        """Write results.json, tables.md, tables.tex, and the figures as PNG and SVG.
+
+        Parameters
+        ----------
+        folder
+            Where to; by default the output of the plan.
+
+        Returns
+        -------
+        list of Path
+            The files.
+        """
+        target = folder or self.plan.output
+        target.mkdir(parents=True, exist_ok=True)
+        texts = {f"{TABLES}.md": self.markdown(), f"{TABLES}.tex": self.latex()}
+        for name, text in texts.items():
+            with files.atomic_file(target / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        written = [target / name for name in texts]
+        written += write_figures(self.figures(), target / FIGURES)
+        # Last: where it is, the others are of the same results.
+        files.write_json(target / RESULTS, self.to_dict())
+        return [*written, target / RESULTS]
+
+    def _repr_html_(self) -> str:
+        """Show the tables by metrics in a notebook."""
+        return tables_html(*(dataset_tables(result)[0].rich() for result in self.datasets))
+
+
+def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write figures as PNG and SVG, each file whole.
+
+    Parameters
+    ----------
+    figures
+        File name without suffix -> figure.
+    folder
+        Where to; it is made.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, figure in figures.items():
+        for suffix in ("png", "svg"):
+            with files.atomic_file(folder / f"{name}.{suffix}") as temporary:
+                figure.savefig(temporary, dpi=120, format=suffix)
+            written.append(folder / f"{name}.{suffix}")
+    return written
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Return names that are safe as parts of file names, different ones for different names."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:60] or "data"
+        taken, number, one = {made.lower() for made in found.values()}, 2, plain
+        while one.lower() in taken:
+            one, number = f"{plain}-{number}", number + 1
+        found[name] = one
+    return found
+
+
+def require_output(folder: Path) -> None:
+    """Refuse a place for results that holds something else.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or a folder with other content than runs or results of an experiment.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; expected a folder for runs and results")
+    if folder.is_dir() and any(folder.iterdir()):
+        ours = (RUNS, RESULTS)
+        if not any((folder / name).exists() for name in ours):
+            raise InputError(
+                f"{folder}: holds other files; expected a new or empty folder, or one of an experiment"
+            )
+
+
+def plan_jobs(plan: Plan, device: str = "auto") -> dict[str, dict[tuple[str, int], Job]]:
+    """Return the jobs of a plan; every mistake in it is told before anything is trained.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    dict
+        Data set -> (entry, seed) -> job. Entries of the same settings share their runs.
+
+    Raises
+    ------
+    InputError
+        If a data set can't be read, lacks a split, or a setting does not fit.
+    """
+    found: dict[str, dict[tuple[str, int], Job]] = {}
+    for name, path in plan.datasets.items():
+        dataset = RecDataset.load(path)
+        for split in ("train", "validation", "test"):
+            if not len(dataset.pairs(split)):
+                raise InputError(f"data set {name}: the {split} split is empty; expected interactions in it")
+        folder = plan.output / RUNS / file_names([dataset.name])[dataset.name]
+        configs = {
+            entry: entry_config(plan, entry, name, dataset)
+            for entry in plan.entries
+            if name not in plan.entries[entry].skip
+        }
+        # By seed first: what is there after an interruption is of all entries.
+        found[name] = {
+            (entry, seed): Job(
+                f"{entry} on {name}, seed {seed}",
+                Source(path),
+                config,
+                seed,
+                folder / run_name(config, seed, dataset.fingerprint),
+                device,
+            )
+            for seed in plan.seeds
+            for entry, config in configs.items()
+        }
+    return found
+
+
+def compare(
+    plan: Plan | Path | Mapping[str, Any],
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+) -> Comparison:
+    """Train what is missing, measure all of it, and test who differs.
+
+    The epoch of every run is chosen on validation, and the test split is read at that epoch alone.
+
+    Parameters
+    ----------
+    plan
+        A plan, its file, or what such a file holds.
+    jobs
+        Runs at a time, each in a process of its own where there are more than one.
+    threads
+        Threads of each; by default the cores are shared out.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    watcher
+        Whom to tell of runs and epochs.
+
+    Returns
+    -------
+    Comparison
+        Tables, figures and everything behind them; :meth:`Comparison.write` writes them.
+
+    Raises
+    ------
+    InputError
+        If the plan has a mistake. A run that fails is part of the result.
+
+    Examples
+    --------
+    >>> found = compare(Path("plan.yaml"), jobs=4)  # doctest: +SKIP
+    >>> found.write()  # doctest: +SKIP
+    """
+    if not isinstance(plan, Plan):
+        plan = read_plan(plan)
+    require_output(plan.output)
+    planned = plan_jobs(plan, device)
+    unique = {job.folder: job for mine in planned.values() for job in mine.values()}
+    (plan.output / RUNS).mkdir(parents=True, exist_ok=True)
+    results = run_grid(unique.values(), n_jobs=jobs, threads=threads, watcher=watcher)
+    ended = {result.job.folder: result for result in results}
+    return Comparison(plan, tuple(_measured(plan, name, mine, ended) for name, mine in planned.items()))
+
+
+def _measured(
+    plan: Plan, name: str, jobs: Mapping[tuple[str, int], Job], ended: Mapping[Path, JobResult]
+) -> DatasetResult:
+    dataset = RecDataset.load(plan.datasets[name])
+    cutoffs = plan.evaluation.cutoffs
+    entries = []
+    for entry in dict.fromkeys(entry for entry, _ in jobs):
+        mine = {seed: job for (whose, seed), job in jobs.items() if whose == entry}
+        measured = [
+            measure_run(dataset, job.folder, plan.metrics, plan.mask, cutoffs)
+            for job in mine.values()
+            if ended[job.folder].done
+        ]
+        failures = {
+            seed: ended[job.folder].reason for seed, job in mine.items() if not ended[job.folder].done
+        }
+        config = next(iter(mine.values())).config
+        entries.append(EntryResult.of(entry, config, measured, failures))
+    return DatasetResult.of(name, dataset, plan.metrics, entries, plan.reference)

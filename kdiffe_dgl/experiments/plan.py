@@ -1,0 +1,267 @@
+"""What a comparison is made of: data sets, entries, seeds and metrics, read from YAML and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from kdiffe_dgl.api import settings_for
+from kdiffe_dgl.config import Component, parse_config, read_yaml
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
+from kdiffe_dgl.training.config import EvaluationConfig, RunConfig
+
+__all__ = ["EXAMPLE", "Entry", "Plan", "Settings", "entry_config", "read_plan"]
+
+EXAMPLE = """\
+# kdiffe compare plan.yaml: every entry is trained on every data set with every seed. Paths are
+# relative to this file. What is finished is used again, so this plan may be changed at any time.
+output: runs/comparison
+datasets:                       # name in the tables: folder
+  MovieLens 100K: data/ml-100k
+entries:                        # name in the tables: settings
+  KDiffE: {preset: default}
+  LightGCN:
+    model: lightgcn
+    set: [training.learning_rate=1e-2]
+    # Settings may differ by data set:
+    # datasets: {MovieLens 100K: {set: [model.layers=2]}}
+  RP3beta: {model: rp3beta}
+seeds: 5                        # or a list, such as [0, 7, 11]
+metrics: [recall@20, ndcg@20]
+# reference: KDiffE             # what the others are tested against; by default the best
+"""
+"""A plan to start from."""
+
+_SEEDS = 5
+
+
+class Settings(Component):
+    """Where the settings of an entry come from, the later over the earlier."""
+
+    model: str | None = None
+    """Name of the model; null: that of the preset."""
+    preset: str | None = None
+    """Name of a preset, or a file of one; null: the one named like the data set, or ``default``."""
+    config: Path | None = None
+    """YAML file of settings, over the preset."""
+    set: tuple[str, ...] = ()
+    """Settings of the form ``model.dim=64``, over all others."""
+
+
+class Entry(Settings):
+    """A row of the tables."""
+
+    datasets: dict[str, Settings] = Field(default_factory=dict)
+    """Data set -> what differs there: names take the place of the entry's, ``set`` comes after its."""
+    skip: tuple[str, ...] = ()
+    """Data sets that it is not trained on."""
+
+    def for_dataset(self, name: str) -> Settings:
+        """Return the settings on a data set."""
+        base, own = Settings(**self.model_dump(include=set(Settings.model_fields))), self.datasets.get(name)
+        if own is None:
+            return base
+        given = {field: value for field, value in own.model_dump().items() if value is not None}
+        return base.model_copy(update={**given, "set": (*base.set, *own.set)})
+
+
+class _PlanFile(Component):
+    """A plan as it is written; parts with names are read one by one, so that a message can name them."""
+
+    output: Path | None = None
+    datasets: dict[str, Any] = Field(min_length=1)
+    entries: dict[str, Any] = Field(min_length=1)
+    set: tuple[str, ...] = ()
+    seeds: int | tuple[Annotated[int, Field(ge=0, strict=True)], ...] = _SEEDS
+    metrics: tuple[str, ...] = Field(("recall@20", "ndcg@20"), min_length=1)
+    cutoffs: tuple[Annotated[int, Field(ge=1, strict=True)], ...] = Field((5, 10, 20, 50), min_length=1)
+    mask: tuple[Literal["train", "validation"], ...] = ("train",)
+    reference: str | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if value == () or (isinstance(value, int) and value < 1):
+            raise ValueError("a number of at least 1, or a list of seeds")
+        if isinstance(value, tuple) and len(set(value)) < len(value):
+            raise ValueError("a list of different seeds")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for metric in value:
+            name, _, cutoff = metric.partition("@")
+            if name not in ACCURACY_METRICS or not (cutoff.isascii() and cutoff.isdigit() and int(cutoff)):
+                raise ValueError(
+                    f"metrics with a cutoff, such as recall@20, not {metric!r}; metrics: "
+                    f"{', '.join(ACCURACY_METRICS)}"
+                )
+        return tuple(dict.fromkeys(value))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison.
+
+    Parameters
+    ----------
+    datasets
+        Name in the tables -> folder.
+    entries
+        Name in the tables -> where its settings come from.
+    output
+        Where runs and results go.
+    overrides
+        Settings for all entries, before their own.
+    seeds
+        Seeds of the runs.
+    metrics
+        Metrics of the tables; a test is made for each.
+    cutoffs
+        Lengths of lists that are measured beside those of the metrics.
+    mask
+        Splits whose items are left out of the lists when testing.
+    reference
+        Entry that the others are tested against; null: the best, by metric.
+    """
+
+    datasets: Mapping[str, Path]
+    entries: Mapping[str, Entry]
+    output: Path = Path("runs/comparison")
+    overrides: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = tuple(range(_SEEDS))
+    metrics: tuple[str, ...] = ("recall@20", "ndcg@20")
+    cutoffs: tuple[int, ...] = (5, 10, 20, 50)
+    mask: tuple[Literal["train", "validation"], ...] = ("train",)
+    reference: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reference is not None and self.reference not in self.entries:
+            raise InputError(
+                f"reference {self.reference!r} is no entry; expected one of {', '.join(self.entries)}"
+            )
+        for name, entry in self.entries.items():
+            for dataset in (*entry.datasets, *entry.skip):
+                if dataset not in self.datasets:
+                    raise InputError(
+                        f"entry {name}: {dataset!r} is no data set of the plan; expected one of "
+                        f"{', '.join(self.datasets)}"
+                    )
+
+    @property
+    def evaluation(self) -> EvaluationConfig:
+        """How all runs are measured: cutoffs of the metrics included."""
+        own = {int(metric.partition("@")[2]) for metric in self.metrics}
+        return EvaluationConfig(cutoffs=tuple(sorted({*self.cutoffs, *own})), test_mask=self.mask)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return types that JSON and YAML know."""
+        return {
+            "output": str(self.output),
+            "datasets": {name: str(path) for name, path in self.datasets.items()},
+            "entries": {
+                name: entry.model_dump(mode="json", exclude_defaults=True)
+                for name, entry in self.entries.items()
+            },
+            "set": list(self.overrides),
+            "seeds": list(self.seeds),
+            "metrics": list(self.metrics),
+            "cutoffs": list(self.cutoffs),
+            "mask": list(self.mask),
+            "reference": self.reference,
+        }
+
+
+def read_plan(given: Path | Mapping[str, Any]) -> Plan:
+    """Read a plan.
+
+    Parameters
+    ----------
+    given
+        A YAML file, to whose folder paths are relative; or what such a file holds, with paths relative
+        to the working folder.
+
+    Raises
+    ------
+    InputError
+        Naming the place and what is wrong with it.
+    """
+    values: Mapping[str, Any]
+    if isinstance(given, Path):
+        values, where, folder = read_yaml(given), str(given), given.parent
+        output = Path("runs") / given.stem
+    else:
+        values, where, folder, output = given, "plan", Path(), Path("runs/comparison")
+    file = parse_config(_PlanFile, values, where)
+    datasets = {}
+    for name, path in file.datasets.items():
+        if not isinstance(path, (str, Path)) or not str(path):
+            raise InputError(f"{where}: data set {name} is {path!r}; expected its folder")
+        datasets[name] = folder / path
+    entries = {name: _entry(value, f"{where}, entry {name}", folder) for name, value in file.entries.items()}
+    seeds = file.seeds if isinstance(file.seeds, tuple) else tuple(range(file.seeds))
+    try:
+        return Plan(
+            datasets,
+            entries,
+            folder / (file.output or output),
+            file.set,
+            seeds,
+            file.metrics,
+            file.cutoffs,
+            file.mask,
+            file.reference,
+        )
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _entry(value: Any, where: str, folder: Path) -> Entry:
+    """Return an entry whose files are relative to the working folder, no longer to the plan."""
+    if value is not None and not isinstance(value, Mapping):
+        raise InputError(f"{where}: is {value!r}; expected settings, such as {{model: lightgcn}}")
+    entry = parse_config(Entry, value or {}, where)
+
+    def anchor(settings: Settings) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        if settings.config is not None:
+            changes["config"] = folder / settings.config
+        if settings.preset is not None and settings.preset.endswith((".yaml", ".yml")):
+            changes["preset"] = str(folder / settings.preset)
+        return changes
+
+    datasets = {name: own.model_copy(update=anchor(own)) for name, own in entry.datasets.items()}
+    return entry.model_copy(update={**anchor(entry), "datasets": datasets})
+
+
+def entry_config(plan: Plan, entry: str, dataset_name: str, dataset: RecDataset) -> RunConfig:
+    """Resolve the settings of an entry on a data set.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    entry, dataset_name
+        Their names in it.
+    dataset
+        The data set, after whose own name a preset may be called.
+
+    Raises
+    ------
+    InputError
+        If a setting, preset or model does not exist, or a value does not fit.
+    """
+    own = plan.entries[entry].for_dataset(dataset_name)
+    try:
+        config, _ = settings_for(dataset.name, own.preset, own.config, (*plan.overrides, *own.set), own.model)
+    except InputError as error:
+        told = str(error).removeprefix("--model: ").replace("--set ", "set ")
+        raise InputError(f"entry {entry} on {dataset_name}: {told}") from error
+    return replace(config, evaluation=plan.evaluation)
