@@ -89,10 +89,12 @@ def main() -> None:
     parser.add_argument("--preset", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--runs", type=Path, default=Path("runs/arms"))
+    parser.add_argument("--runs", type=Path, help="folder of the runs  [default: runs/arms-PRESET]")
     parser.add_argument("--json", type=Path, help="file for the figures  [default: in benchmarks/results]")
     options = parser.parse_args()
     config = resolve(preset(options.preset), options.set)
+    # By default apart for each preset: arms of other data sets may have the same names.
+    runs = options.runs or Path("runs") / f"arms-{options.preset}"
     arms: dict[str, list[Evaluation]] = {}
     for given in [*options.arm, *options.shuffled]:
         name, _, folder = given.partition("=")
@@ -100,8 +102,7 @@ def main() -> None:
         if given in options.shuffled:
             dataset = with_shuffled_items(dataset)
         arms[name] = [
-            measure(dataset, options.runs / f"{name}-{seed}", config, seed)[1]
-            for seed in range(options.seeds)
+            measure(dataset, runs / f"{name}-{seed}", config, seed)[1] for seed in range(options.seeds)
         ]
     comparisons = compare_arms(arms)
     show(arms, comparisons)

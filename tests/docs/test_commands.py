@@ -1,16 +1,16 @@
-"""Every command line and every piece of Python in the documentation is run, or says why not.
+"""Every command line and every piece of Python in the documentation is run.
 
 A fenced block that is to be run has a line before it, which is not seen on the page::
 
     <!-- run: library -->
 
 Blocks of one page with the same word run one after the other, in one folder that the function of that name
-in ``workspaces.py`` fills; their Python shares its names. One that can't be run says so::
+in ``workspaces.py`` fills; their Python shares its names. Python that can't be run says so::
 
     <!-- not run: needs hours -->
 
-What needs the package index is not run either, but all command lines are parsed. Training is cut to an epoch
-of few steps; nothing else is changed.
+Lines of the shell are found in marked blocks, in others, and where they stand as code in a sentence; how each
+program is run is told by the table in ``programs.py``. A line that no rule fits is a failure.
 """
 
 from __future__ import annotations
@@ -21,89 +21,29 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import click
 import pytest
 import yaml
-from click.testing import CliRunner
+from pages import (
+    PROGRAM,
+    ROOT,
+    SHELL,
+    Block,
+    Command,
+    all_blocks,
+    commands_of,
+    mentions_of,
+    parse_blocks,
+    texts,
+    workspace_of,
+)
+from programs import PROGRAMS, Workshop, filled, is_name, lines_of_make, rule_of, run, with_values
 from workspaces import WORKSPACES
 
-from kdiffe_dgl.cli import main as kdiffe
 from kdiffe_dgl.cli.train import settings_for
 from kg_builders import parse_recipe, parse_rules
 from kg_builders.cli import main as kg_build
-
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS: dict[str, click.Group] = {"kdiffe": kdiffe, "kg-build": kg_build}
-SHELL = ("sh", "bash", "shell", "console")
-FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<language>[\w+-]*)[^`]*$")
-RUN = re.compile(r"^ *<!-- (?:run: (?P<workspace>[\w-]+)|not run: (?P<reason>[^>]+)) -->$")
-ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
-OPERATORS = ("|", "||", "&", "&&", ";", ">", ">>", "2>")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: where it begins, what it holds, and in which workspace it runs, or why it doesn't."""
-
-    page: str
-    line: int
-    language: str
-    text: str
-    workspace: str | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command line of ours."""
-
-    words: tuple[str, ...]
-    page: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line} {shlex.join(self.words)}"
-
-
-def parse_blocks(page: str, text: str) -> Iterator[Block]:
-    workspace = reason = None
-    lines = iter(enumerate(text.splitlines(), start=1))
-    for number, line in lines:
-        if run := RUN.match(line):
-            workspace, reason = run["workspace"], run["reason"]
-            continue
-        fence = FENCE.match(line)
-        if fence is None:
-            marked = workspace is not None or reason is not None
-            assert not marked or not line.strip(), f"{page}:{number}: expected the block that is meant"
-            continue
-        body = []
-        for _, inner in lines:
-            if inner.strip() == fence["ticks"]:
-                break
-            body.append(inner.removeprefix(fence["indent"]))
-        else:
-            raise AssertionError(f"{page}:{number}: the block has no end")
-        yield Block(page, number, fence["language"], "\n".join(body), workspace, reason)
-        workspace = reason = None
-
-
-def commands_of(block: Block) -> list[Command]:
-    """Return the commands of ours in a block of shell lines, each up to a pipe or the like."""
-    if block.language not in SHELL:
-        return []
-    found = []
-    for line in re.sub(r"\\\n\s*", " ", block.text).splitlines():
-        words = shlex.split(line.removeprefix("$ "), comments=True)
-        while words and ASSIGNMENT.fullmatch(words[0]):
-            words.pop(0)
-        if words and (program := words[0].rpartition("/")[2]) in PROGRAMS:
-            end = next((place for place, word in enumerate(words) if word in OPERATORS), None)
-            found.append(Command((program, *words[1:end]), block.page, block.line))
-    return found
 
 
 def parse(words: tuple[str, ...]) -> click.Context:
@@ -128,17 +68,20 @@ def parse(words: tuple[str, ...]) -> click.Context:
 
 
 @functools.cache
-def all_blocks() -> tuple[Block, ...]:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return tuple(
-        block
-        for page in pages
-        for block in parse_blocks(page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8"))
-    )
+def mentions() -> tuple[Command, ...]:
+    """Return the lines that stand between the blocks, without what only names a command.
+
+    Of the same line on several pages, the first; those that run in a page's own folder are all kept.
+    """
+    found = [one for page, text in texts().items() for one in mentions_of(page, text)]
+    lines = {(workspace_of(one.page), one.words): one for one in reversed(found) if not is_name(one.words)}
+    return tuple(reversed(lines.values()))
 
 
-def all_commands() -> list[Command]:
-    return [command for block in all_blocks() for command in commands_of(block)]
+@functools.cache
+def all_commands() -> tuple[Command, ...]:
+    """Return all lines, in blocks and between them."""
+    return (*(command for block in all_blocks() for command in commands_of(block)), *mentions())
 
 
 def check_settings(context: click.Context) -> None:
@@ -150,10 +93,18 @@ def check_settings(context: click.Context) -> None:
         settings_for("ml-100k", None, None, given["overrides"], None)
 
 
-@pytest.mark.parametrize("command", all_commands(), ids=str)
+def test_every_line_has_a_rule_that_runs_it():
+    left = [str(command) for command in all_commands() if rule_of(command.words) is None]
+    assert not left, "RULES in tests/docs/programs.py has no rule for:\n" + "\n".join(left)
+
+
+OURS = [command for command in all_commands() if command.words[0] in PROGRAMS]
+
+
+@pytest.mark.parametrize("command", OURS, ids=str)
 def test_command_line_is_one_that_exists(command):
     try:
-        context = parse(command.words)
+        context = parse(filled(command).words)
     except click.exceptions.Exit:
         # --help and --version end the parsing.
         return
@@ -178,56 +129,86 @@ def test_listed_commands_exist():
 
 
 EPOCHS = re.compile(r'"training\.epochs=\d+"')
-# What needs the package index.
-NETWORK = (("kdiffe", "data", "fetch"),)
 
 
+def in_its_place(command: Command) -> bool:
+    rule = rule_of(command.words)
+    return rule is None or not rule.alone
+
+
+@functools.cache
 def runnable() -> dict[tuple[str, str], list[Command | Block]]:
-    """Return the commands and the blocks of Python that run, by page and workspace, in their order."""
+    """Return the lines and the blocks of Python that run, by page and workspace, in their order."""
     found: dict[tuple[str, str], list[Command | Block]] = {}
     for block in all_blocks():
-        if block.workspace is not None:
-            steps = found.setdefault((block.page, block.workspace), [])
-            steps += [each for each in commands_of(block) if each.words[:3] not in NETWORK]
-            steps += [block] if block.language == "python" else []
-    return found
-
-
-def shortened(words: tuple[str, ...]) -> list[str]:
-    if words[:2] != ("kdiffe", "train"):
-        return list(words[1:])
-    if "--resume" in words:
-        return list(words[1:])
-    return [*words[1:], "--set", "training.epochs=1", "--set", "training.min_steps=1"]
+        steps: list[Command | Block] = [each for each in commands_of(block) if in_its_place(each)]
+        if block.language == "python" and block.workspace is not None:
+            steps.append(block)
+        if steps:
+            found.setdefault((block.page, block.workspace or workspace_of(block.page)), []).extend(steps)
+    for mention in filter(in_its_place, mentions()):
+        found.setdefault((mention.page, workspace_of(mention.page)), []).append(mention)
+    return {place: sorted(steps, key=lambda step: step.line) for place, steps in found.items()}
 
 
 @pytest.mark.parametrize(("page", "workspace"), runnable())
-def test_blocks_of_a_page_run_one_after_the_other(page, workspace, tmp_path, monkeypatch):
+def test_lines_of_a_page_run_one_after_the_other(page, workspace, tmp_path, monkeypatch):
     WORKSPACES[workspace](tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for step in runnable()[page, workspace]:
         if isinstance(step, Command):
-            result = CliRunner().invoke(PROGRAMS[step.words[0]], shortened(step.words))
-            assert result.exit_code == 0, f"{step}\n{result.output}{result.exception!r}"
+            run(step, Workshop(tmp_path, monkeypatch))
         else:
             text = EPOCHS.sub('"training.epochs=1", "training.min_steps=1"', step.text)
             # The text is our own documentation.
             exec(compile(text, f"{step.page}:{step.line}", "exec"), names)
 
 
+def alone() -> list[Command]:
+    """Return the lines that run by themselves, each once, and every target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = next(line for line in makefile.splitlines() if line.startswith(".PHONY:"))
+    targets = [Command(("make", target), "Makefile", 0) for target in phony.split()[1:]]
+    found = [command for command in (*all_commands(), *targets) if not in_its_place(command)]
+    return list({command.words: command for command in reversed(found)}.values())[::-1]
+
+
+@pytest.mark.parametrize("command", alone(), ids=str)
+def test_line_runs_by_itself(command, tmp_path, monkeypatch):
+    WORKSPACES["made"](tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run(command, Workshop(tmp_path, monkeypatch))
+
+
+def test_make_installs_what_there_is(tmp_path, monkeypatch):
+    lines = lines_of_make(tmp_path, "test", installed=False)
+    installing = [line for line in lines if "pip" in line.words]
+    assert [line.words[-1] for line in installing] == [".", ".[dev,docs]"]
+    for line in installing:
+        run(line, Workshop(tmp_path, monkeypatch))
+
+
 def test_some_commands_are_found_and_some_run():
-    assert len(all_commands()) > 40
+    assert len(all_commands()) > 90
     steps = [step for found in runnable().values() for step in found]
-    assert sum(isinstance(step, Command) for step in steps) >= 40
+    assert sum(isinstance(step, Command) for step in steps) >= 80
     assert sum(isinstance(step, Block) for step in steps) >= 10
+    assert {workspace for _, workspace in runnable()} <= set(WORKSPACES)
     assert {block.workspace for block in all_blocks() if block.workspace is not None} <= set(WORKSPACES)
 
 
 def test_every_block_runs_or_says_why_not():
     for block in all_blocks():
-        if block.language == "python" or commands_of(block):
-            assert block.workspace or block.reason, f"{block.page}:{block.line} is neither run nor excused"
+        where = f"{block.page}:{block.line}"
+        if block.language == "python":
+            assert block.workspace or block.reason, f"{where} is neither run nor excused"
+        elif block.language in SHELL:
+            assert block.reason is None, f"{where}: lines of the shell have no excuse"
+        else:
+            begins = [line.split()[:1] for line in block.text.splitlines()]
+            lines = [words[0] for words in begins if words and PROGRAM.fullmatch(words[0])]
+            assert not lines, f"{where}: expected a block of sh, for {lines[0]}"
 
 
 # --- YAML ----------------------------------------------------------------------------------------
@@ -319,7 +300,8 @@ Text with `kdiffe nothing`.
 kdiffe data import loans.csv --format table \\
     --out data/books    # a comment
 OMP_NUM_THREADS=1 .venv/bin/kg-build report kg --json | jq .item_facts
-pip install kdiffe
+pip install kdiffe > log.txt
+python -c "import a; b | c" && ls -l
 ```
 
 1. In a list:
@@ -327,6 +309,11 @@ pip install kdiffe
     ```yaml
     kdiffe: no command
     ```
+
+Run `kdiffe train --data x
+--seed 1`, not `kdiffe train ...`, `training.epochs 3` or `git`.
+
+For all: `A=b make all`.
 """
 
 
@@ -334,12 +321,24 @@ def test_blocks_and_commands_are_found():
     blocks = list(parse_blocks("page.md", PAGE))
     assert [(block.language, block.workspace, block.line) for block in blocks] == [
         ("sh", "empty", 4),
-        ("yaml", None, 13),
+        ("yaml", None, 14),
     ]
     assert blocks[1].text == "kdiffe: no command"
-    assert [command.words for block in blocks for command in commands_of(block)] == [
+    commands = [command for block in blocks for command in commands_of(block)]
+    assert [command.words for command in commands] == [
         ("kdiffe", "data", "import", "loans.csv", "--format", "table", "--out", "data/books"),
         ("kg-build", "report", "kg", "--json"),
+        ("jq", ".item_facts"),
+        ("pip", "install", "kdiffe"),
+        ("python", "-c", "import a; b | c"),
+        ("ls", "-l"),
+    ]
+    assert [command.assigned for command in commands][:2] == [(), ("OMP_NUM_THREADS=1",)]
+    assert rule_of(commands[2].words) is None
+    assert [(one.words, one.line) for one in mentions_of("page.md", PAGE)] == [
+        (("kdiffe", "nothing"), 1),
+        (("kdiffe", "train", "--data", "x", "--seed", "1"), 18),
+        (("make", "all"), 21),
     ]
 
 
@@ -367,6 +366,45 @@ def test_misspelt_settings_are_refused():
     context = parse(("kdiffe", "train", "--data", "data/x", "--set", "training.epoch=3"))
     with pytest.raises(ValueError, match=r"training\.epoch"):
         check_settings(context)
+
+
+def test_names_of_commands_are_told_from_lines():
+    assert is_name(("kdiffe", "data", "fetch"))
+    assert is_name(("kdiffe", "train", "--resume"))
+    assert is_name(("kdiffe", "COMMAND", "--help"))
+    assert not is_name(("kdiffe", "data", "fetch", "ml-100k"))
+    assert not is_name(("make", "test"))
+    for wrong in (("kdiffe", "fetch"), ("kdiffe", "train", "--resum"), ("kg-build", "graph", "x")):
+        with pytest.raises(AssertionError):
+            is_name(wrong)
+
+
+def test_small_values_take_the_place_of_large_ones():
+    given = ["--sizes", "1e4", "1e5", "--what", "users", "--quick", "data"]
+    values = {"--sizes": ["1", "2", "3"], "--seeds": ["2"]}
+    expected = ["--sizes", "1", "2", "--what", "users", "--quick", "data", "--seeds", "2"]
+    assert with_values(given, values) == expected
+    assert with_values(["-k", "20"], {"-k": ["5", "6"], "-n": ["1", "2"]}) == ["-k", "5", "-n", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (("jq", ".a"), "no rule"),
+        (("python", "benchmarks/attention.py", "--egdes", "3"), "--egdes"),
+        (("python", "benchmarks/speed.py"), "speed.py"),
+        (("pip", "install", "--upgade", "."), "--upgade"),
+        (("pip", "install", ".[sprak]"), "sprak"),
+        (("make", "doc"), "doc"),
+        (("kdiffe", "data", "describe", "nowhere"), "nowhere"),
+        (("export", "OMP_NUM_THREAD=2"), "OMP_NUM_THREAD"),
+    ],
+)
+def test_lines_that_fail_are_failures(line, told, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((AssertionError, SystemExit, OSError)) as failed:
+        run(Command(line, "page.md", 1), Workshop(tmp_path, monkeypatch))
+    assert told in f"{failed.value}{capfd.readouterr().err}"
 
 
 def test_excuses_are_read():

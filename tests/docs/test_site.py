@@ -1,4 +1,4 @@
-"""The site of the documentation builds without a warning, and asks for nothing outside itself."""
+"""The site builds by the line of ``make docs`` without a warning, and asks for nothing outside itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import site_command
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=["'](?:https?:)?//[^"']*""")
@@ -21,8 +22,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocstrings_handlers.python", reason="the extra docs is not installed")
     folder = tmp_path_factory.mktemp("site")
     # Strict: a link to nowhere, a page that is in no menu, a docstring that can't be read, all end the build.
+    words = site_command(tmp_path_factory.mktemp("make"))
+    assert "--strict" in words
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        [sys.executable, "-m", *words, "--site-dir", str(folder)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,

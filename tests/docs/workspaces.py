@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from kdiffe_dgl.data.catalog import CATALOG
+from kdiffe_dgl.data.fetch import build
 from kdiffe_dgl.data.imports import TableOptions, import_dataset
 from kdiffe_dgl.data.knowledge import KnowledgeOptions
 from kdiffe_dgl.data.planted_files import save_planted
@@ -21,6 +23,7 @@ from kdiffe_dgl.data.synthetic import Planted, PlantedConfig, planted
 from kdiffe_dgl.training.config import preset, resolve
 from kdiffe_dgl.training.run import train_run
 from kdiffe_dgl.training.trainer import NoProgress
+from kg_builders import write_knowledge_graph
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SPLITS = {"train": 0, "validation": 1, "test": 2}
@@ -114,9 +117,32 @@ def fetched(folder: Path) -> None:
     """Files in the layouts of published data sets, and data/ml-100k as ``data fetch`` leaves it."""
     published(folder)
     source, made = folder / "raw" / "ml-100k", folder / "data" / "ml-100k"
-    import_dataset(source, "recbole", name="ml-100k").save(made)
+    build(CATALOG["ml-100k"], source).save(made)
     (made / "raw").mkdir()
     shutil.copy(source / "ml-100k.item", made / "raw")
+
+
+def made(folder: Path) -> None:
+    """Planted data in data/planted, and as the quick start would have fetched it."""
+    world().dataset.save(folder / "data" / "planted")
+    world().dataset.save(folder / "quickstart" / "data")
+
+
+def built(folder: Path) -> None:
+    """Planted data in data/planted, and its graph in kg."""
+    planted_data(folder)
+    kg = world().dataset.kg
+    assert kg is not None
+    write_knowledge_graph(kg, folder / "kg")
+
+
+def mentioned(folder: Path) -> None:
+    """What lines in sentences speak of: planted data in data/planted, and a recipe that prunes."""
+    planted_data(folder)
+    library(folder)
+    source = {"kind": "table", "path": "books.csv", "label": "title"}
+    recipe = {"source": source, "rules": "rules.yaml", "prune": {"k_core": 10}}
+    (folder / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
 
 
 WORKSPACES: dict[str, Callable[[Path], None]] = {
@@ -128,6 +154,9 @@ WORKSPACES: dict[str, Callable[[Path], None]] = {
     "stopped": stopped,
     "published": published,
     "fetched": fetched,
+    "built": built,
+    "made": made,
+    "mentioned": mentioned,
     # The same files, for a page whose blocks would write the same folders.
     "shop": published,
 }
