@@ -43,6 +43,7 @@ EXTRAS = {
     "image-models": ["timm>=1.0", "torchvision", "transformers>=5", "pillow>=10"],
     "sound": ["librosa>=0.10", "soundfile>=0.12"],
     "faiss": ["faiss-cpu>=1.8"],
+    "tune": ["optuna>=4.2"],
     # Builds the site of the documentation; nothing imports it.
     "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
 }
@@ -50,7 +51,7 @@ EXTRAS = {
 # Extras whose tests are worth their size; the others' tests are skipped where these are missing.
 TESTED = [
     name
-    for extra in ("duckdb", "spark", "rdf", "remote", "image", "sound", "faiss")
+    for extra in ("duckdb", "spark", "rdf", "remote", "image", "sound", "faiss", "tune")
     for name in EXTRAS[extra]
 ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -16,12 +18,19 @@ from kdiffe_dgl.diffusion.rows import RowBatch, SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 from kdiffe_dgl.diffusion.step import accumulate
 from kdiffe_dgl.optimiser import adam
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 
 __all__ = ["DiffusionConfig", "GraphDiffusion"]
 
 
 class DiffusionConfig(Component):
     """Settings of a diffusion process and its denoiser."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "steps": Choices((5, 10, 20)),
+        "dropout": Between(0.05, 0.6),
+        "guidance": Between(0.0, 1.0),
+    }
 
     steps: int = Field(10, ge=1)
     """Timesteps T."""

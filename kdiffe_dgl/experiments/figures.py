@@ -13,15 +13,25 @@ from kdiffe_dgl.evaluation.significance import SeedSummary
 from kdiffe_dgl.evaluation.tables import by_cutoff
 from kdiffe_dgl.experiments.results import DatasetResult
 
-__all__ = ["dataset_figures", "differences", "group_bars", "metric_bars", "over_cutoffs"]
+__all__ = [
+    "dataset_figures",
+    "differences",
+    "empty_figure",
+    "group_bars",
+    "literal",
+    "metric_bars",
+    "name_rows",
+    "over_cutoffs",
+]
 
 _CURVES = ("recall", "ndcg")
 
 
-def _figure(panels: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def empty_figure(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many inches with panels side by side; it belongs to no window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    made = figure.subplots(1, panels, squeeze=False)[0]
+    made = figure.subplots(1, number, squeeze=False)[0]
     for axes in made:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
@@ -29,14 +39,15 @@ def _figure(panels: int, width: float, height: float) -> tuple[Figure, list[Axes
     return figure, list(made)
 
 
-def _literal(figure: Figure) -> Figure:
+def literal(figure: Figure) -> Figure:
     """Let names be taken as they are: a dollar sign begins no formula."""
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
         text.set_parse_math(False)  # type: ignore[attr-defined]
     return figure
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write a name beside each row, the first at the top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
 
@@ -45,7 +56,7 @@ def metric_bars(result: DatasetResult) -> Figure:
     """Draw the mean of each entry as a bar, its deviation over seeds as a whisker, each run as a point."""
     entries = [entry for entry in result.entries if entry.runs]
     width = 2.0 + 2.8 * len(result.metrics)
-    figure, panels = _figure(len(result.metrics), width, 1.2 + 0.34 * len(entries))
+    figure, panels = empty_figure(len(result.metrics), width, 1.2 + 0.34 * len(entries))
     for number, (axes, metric) in enumerate(zip(panels, result.metrics, strict=True)):
         found = [entry.summary()[metric] for entry in entries]
         axes.barh(
@@ -59,12 +70,12 @@ def metric_bars(result: DatasetResult) -> Figure:
         for place, entry in enumerate(entries):
             values = [run.test[metric] for run in entry.runs]
             axes.plot(values, [place] * len(values), ".", color="black", markersize=3)
-        _name_rows(axes, [entry.name for entry in entries] if not number else [""] * len(entries))
+        name_rows(axes, [entry.name for entry in entries] if not number else [""] * len(entries))
         axes.set_title(metric)
         # Bars from zero, or differences look larger than they are.
         axes.set_xlim(left=0)
     figure.suptitle(f"{result.name}: test, mean ± deviation over seeds")
-    return _literal(figure)
+    return literal(figure)
 
 
 def differences(result: DatasetResult) -> Figure | None:
@@ -72,7 +83,7 @@ def differences(result: DatasetResult) -> Figure | None:
     if not result.contrasts:
         return None
     height = 1.2 + 0.34 * len(result.entries)
-    figure, panels = _figure(len(result.metrics), 2.0 + 2.8 * len(result.metrics), height)
+    figure, panels = empty_figure(len(result.metrics), 2.0 + 2.8 * len(result.metrics), height)
     for axes, metric in zip(panels, result.metrics, strict=True):
         found = [one for one in result.contrasts if one.paired.metric == metric]
         means = np.array([one.paired.difference for one in found])
@@ -81,15 +92,15 @@ def differences(result: DatasetResult) -> Figure | None:
         spans = np.maximum([means - bounds[:, 0], bounds[:, 1] - means], 0.0)
         axes.errorbar(means, range(len(found)), xerr=spans, fmt="o", capsize=3)
         axes.axvline(0.0, color="black", linewidth=1)
-        _name_rows(axes, [f"{one.other} {one.mark}".strip() for one in found])
+        name_rows(axes, [f"{one.other} {one.mark}".strip() for one in found])
         axes.set_title(f"{metric}: {found[0].reference} minus …")
     figure.suptitle(f"{result.name}: differences by user, 95 % interval (bootstrap)")
-    return _literal(figure)
+    return literal(figure)
 
 
 def over_cutoffs(result: DatasetResult) -> Figure:
     """Draw recall and nDCG against the length of the list, with a band of one deviation over seeds."""
-    figure, panels = _figure(len(_CURVES), 9.0, 3.6)
+    figure, panels = empty_figure(len(_CURVES), 9.0, 3.6)
     for place, entry in enumerate(result.entries):
         summary = entry.summary()
         _, rows = by_cutoff({metric: one.mean for metric, one in summary.items()})
@@ -105,7 +116,7 @@ def over_cutoffs(result: DatasetResult) -> Figure:
         axes.set_xlabel("K")
     panels[-1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{result.name}: test")
-    return _literal(figure)
+    return literal(figure)
 
 
 def group_bars(
@@ -122,7 +133,7 @@ def group_bars(
     metric
         Metric of the users, whose cutoff is also that of the items.
     """
-    figure, panels = _figure(2, 11.0, 3.8)
+    figure, panels = empty_figure(2, 11.0, 3.8)
     shown = (("users", metric), ("items", f"recall@{metric.partition('@')[2]}"))
     for axes, (kind, name) in zip(panels, shown, strict=True):
         rows = {entry: groups[kind] for entry, groups in entries.items() if groups.get(kind)}
@@ -146,7 +157,7 @@ def group_bars(
     if panels[0].get_legend_handles_labels()[1]:
         panels[-1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(title)
-    return _literal(figure)
+    return literal(figure)
 
 
 def dataset_figures(result: DatasetResult) -> dict[str, Figure]:

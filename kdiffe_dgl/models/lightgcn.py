@@ -13,12 +13,17 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
+from kdiffe_dgl.search import Between, SearchSpace
 
 __all__ = ["LightGCN", "LightGCNConfig"]
 
 
 class LightGCNConfig(PairwiseConfig):
     """Settings of LightGCN."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "layers": Between(1, 4),
+    }
 
     layers: int = Field(3, ge=0)
     """Propagation layers K."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch import Tensor
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.models.base import RecommenderModel, xavier_uniform
+from kdiffe_dgl.search import Between, SearchSpace
 from kdiffe_dgl.training.losses import bpr_loss, squared_norm
 
 __all__ = ["PairwiseConfig", "PairwiseModel"]
@@ -16,6 +19,10 @@ __all__ = ["PairwiseConfig", "PairwiseModel"]
 
 class PairwiseConfig(Component):
     """Settings of a pairwise embedding model."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "regularisation": Between(1e-6, 1e-1, log=True),
+    }
 
     dim: int = Field(64, ge=1)
     """Embedding size d."""

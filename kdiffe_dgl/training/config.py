@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, field_validator
 
@@ -16,6 +16,7 @@ from kdiffe_dgl.config import Component, apply_overrides, merge, parse_config, r
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
 from kdiffe_dgl.models.registry import model_class
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 
 __all__ = ["EvaluationConfig", "RunConfig", "TrainingConfig", "layer", "preset", "preset_names", "resolve"]
 
@@ -25,6 +26,11 @@ _MODEL = "kdiffe"
 
 class TrainingConfig(Component):
     """Settings of the training loop."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "batch_size": Choices((512, 1024, 2048, 4096)),
+        "learning_rate": Between(1e-4, 3e-2, log=True),
+    }
 
     epochs: int = Field(200, ge=1)
     """Most epochs."""

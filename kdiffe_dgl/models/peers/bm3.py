@@ -14,6 +14,7 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.models.base import dropout
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear, projected_rows
+from kdiffe_dgl.search import Between, SearchSpace
 from kdiffe_dgl.training.losses import squared_norm
 
 __all__ = ["BM3", "BM3Config"]
@@ -21,6 +22,13 @@ __all__ = ["BM3", "BM3Config"]
 
 class BM3Config(LightGCNConfig):
     """Settings of BM3."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "layers": Between(1, 3),
+        "dropout": Between(0.1, 0.6),
+        "feature_weight": Between(0.1, 10.0, log=True),
+        "regularisation": Between(1e-4, 1.0, log=True),
+    }
 
     layers: int = Field(1, ge=0)
     """Propagation layers."""

@@ -22,6 +22,7 @@ from kdiffe_dgl.models.base import EpochLog
 from kdiffe_dgl.models.modality import ModalityViews, Projection
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
 
 __all__ = ["DiffMM", "DiffMMConfig"]
@@ -31,6 +32,16 @@ View = tuple[Tensor, Tensor]
 
 class DiffMMConfig(PairwiseConfig):
     """Settings of DiffMM."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "layers": Between(1, 3),
+        "adjacency_weight": Between(0.0, 0.6),
+        "residual": Between(0.0, 1.0),
+        "top": Between(1, 10),
+        "contrast_weight": Between(1e-3, 0.3, log=True),
+        "contrast_main": Choices((True, False)),
+        "temperature": Between(0.1, 1.0, log=True),
+    }
 
     layers: int = Field(1, ge=0)
     """Propagation layers."""

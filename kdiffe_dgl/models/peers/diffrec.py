@@ -13,6 +13,7 @@ from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 from kdiffe_dgl.models.base import RecommenderModel, dropout
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 
 __all__ = ["DiffRec", "DiffRecConfig"]
 
@@ -22,6 +23,13 @@ _TIME = 10
 
 class DiffRecConfig(Component):
     """Settings of DiffRec."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "hidden": Choices((200, 600, 1000)),
+        "steps": Choices((2, 5, 10, 40)),
+        "noise_scale": Between(1e-4, 0.5, log=True),
+        "dropout": Between(0.1, 0.8),
+    }
 
     hidden: int = Field(1000, ge=1)
     """Width of the hidden layer."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.models.peers.item_weights import ItemWeightsConfig, ItemWeightsModel
+from kdiffe_dgl.search import Between, SearchSpace
 
 __all__ = ["EASE", "EASEConfig"]
 
@@ -21,6 +22,10 @@ _ROWS = 512
 
 class EASEConfig(ItemWeightsConfig):
     """Settings of EASE."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "regularisation": Between(1.0, 5e3, log=True),
+    }
 
     regularisation: float = Field(100.0, gt=0)
     """λ, weight of the squared norm of W."""

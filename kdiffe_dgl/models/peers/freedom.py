@@ -18,6 +18,7 @@ from kdiffe_dgl.models.base import EpochLog
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear, projected_rows
 from kdiffe_dgl.models.peers.item_graph import item_graph
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 from kdiffe_dgl.training.losses import bpr_loss
 
 __all__ = ["FREEDOM", "FREEDOMConfig", "prune_edges"]
@@ -25,6 +26,15 @@ __all__ = ["FREEDOM", "FREEDOMConfig", "prune_edges"]
 
 class FREEDOMConfig(LightGCNConfig):
     """Settings of FREEDOM."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "layers": Between(1, 3),
+        "item_layers": Between(1, 2),
+        "neighbours": Choices((5, 10, 20)),
+        "pruning": Between(0.0, 0.9),
+        "feature_weight": Between(1e-5, 0.1, log=True),
+        "regularisation": Choices((0.0, 1e-5, 1e-4, 1e-3)),
+    }
 
     layers: int = Field(2, ge=0)
     """Propagation layers on the user-item graph."""

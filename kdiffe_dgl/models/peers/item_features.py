@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,12 +12,18 @@ from torch import Tensor, nn
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.search import Choices, SearchSpace
 
 __all__ = ["FeatureConfig", "ItemFeatures", "linear", "projected_rows"]
 
 
 class FeatureConfig(Component):
     """How a multimodal peer reads item features."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "trained": Choices((True, False)),
+        "scaled": Choices((True, False)),
+    }
 
     trained: bool = True
     """Whether features are only the first values of tables that are trained as well."""

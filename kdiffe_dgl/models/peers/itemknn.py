@@ -10,12 +10,18 @@ from pydantic import Field
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.models.peers.item_weights import ItemWeightsConfig, ItemWeightsModel, nearest_by_product
+from kdiffe_dgl.search import Between, SearchSpace
 
 __all__ = ["ItemKNN", "ItemKNNConfig"]
 
 
 class ItemKNNConfig(ItemWeightsConfig):
     """Settings of ItemKNN."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "neighbours": Between(5, 800, log=True),
+        "shrinkage": Between(0.0, 200.0),
+    }
 
     neighbours: int = Field(100, ge=1)
     """Most neighbours k of an item."""

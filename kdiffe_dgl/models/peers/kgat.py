@@ -17,6 +17,7 @@ from kdiffe_dgl.models.base import EpochLog, dropout, xavier_uniform
 from kdiffe_dgl.models.knowledge import KnowledgeView
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
 from kdiffe_dgl.models.peers.triples import corrupted_tails, edges_of, translation_loss
+from kdiffe_dgl.search import Between, SearchSpace
 
 __all__ = ["KGAT", "KGATConfig"]
 
@@ -26,6 +27,11 @@ _ATTENTION = "attention"
 
 class KGATConfig(PairwiseConfig):
     """Settings of KGAT."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "dropout": Between(0.0, 0.5),
+        "triple_weight": Between(1e-2, 2.0, log=True),
+    }
 
     layer_dims: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32, 16)
     """Sizes of the layers' outputs; as many layers."""

@@ -18,6 +18,7 @@ from kdiffe_dgl.models.base import EpochLog, xavier_uniform
 from kdiffe_dgl.models.knowledge import KnowledgeView, attention_weights
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.triples import corrupted_tails, edges_of, translation_loss
+from kdiffe_dgl.search import Between, SearchSpace
 from kdiffe_dgl.training.losses import info_nce
 
 __all__ = ["KGCL", "KGCLConfig", "keep_probability"]
@@ -25,6 +26,14 @@ __all__ = ["KGCL", "KGCLConfig", "keep_probability"]
 
 class KGCLConfig(LightGCNConfig):
     """Settings of KGCL."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "triple_dropout": Between(0.1, 0.8),
+        "keep": Between(0.5, 1.0),
+        "temperature": Between(0.05, 1.0, log=True),
+        "contrast_weight": Between(1e-3, 1.0, log=True),
+        "triple_weight": Between(1e-2, 2.0, log=True),
+    }
 
     triple_dropout: float = Field(0.5, ge=0, lt=1)
     """Probability that a triple is left out of a view."""

@@ -16,6 +16,7 @@ from kdiffe_dgl.graph.operators import Propagation, row_normalised
 from kdiffe_dgl.models.base import dropout, xavier_uniform
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
 
 __all__ = ["LGMRec", "LGMRecConfig"]
@@ -25,6 +26,17 @@ View = tuple[Tensor, Tensor]
 
 class LGMRecConfig(LightGCNConfig):
     """Settings of LGMRec."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "modality_layers": Between(1, 3),
+        "hyperedges": Choices((4, 16, 64, 128)),
+        "hyper_layers": Between(1, 2),
+        "dropout": Between(0.0, 0.6),
+        "global_weight": Between(0.05, 1.0),
+        "contrast_weight": Between(1e-6, 1e-2, log=True),
+        "temperature": Between(0.1, 1.0, log=True),
+        "regularisation": Between(1e-7, 1e-2, log=True),
+    }
 
     layers: int = Field(2, ge=0)
     """Propagation layers of the collaborative embeddings."""

@@ -15,6 +15,7 @@ from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear
 from kdiffe_dgl.models.peers.item_graph import item_graph
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
 
 __all__ = ["MGCN", "MGCNConfig"]
@@ -22,6 +23,13 @@ __all__ = ["MGCN", "MGCNConfig"]
 
 class MGCNConfig(LightGCNConfig):
     """Settings of MGCN."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "item_layers": Between(1, 2),
+        "neighbours": Choices((5, 10, 20)),
+        "contrast_weight": Between(1e-4, 0.3, log=True),
+        "temperature": Between(0.05, 1.0, log=True),
+    }
 
     layers: int = Field(2, ge=0)
     """Propagation layers of the user-item view."""

@@ -16,6 +16,7 @@ from kdiffe_dgl.graph.operators import Propagation, row_normalised
 from kdiffe_dgl.models.base import xavier_uniform
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 from kdiffe_dgl.training.losses import squared_norm
 
 __all__ = ["MMGCN", "MMGCNConfig", "ModalityConvolution"]
@@ -23,6 +24,11 @@ __all__ = ["MMGCN", "MMGCNConfig", "ModalityConvolution"]
 
 class MMGCNConfig(PairwiseConfig):
     """Settings of MMGCN."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "layers": Between(1, 3),
+        "modality_dim": Choices((64, 128, 256)),
+    }
 
     layers: int = Field(3, ge=1)
     """Layers of each modality's graph convolution."""

@@ -10,12 +10,19 @@ from pydantic import Field
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.models.peers.item_weights import ItemWeightsConfig, ItemWeightsModel, nearest_by_product
+from kdiffe_dgl.search import Between, SearchSpace
 
 __all__ = ["RP3beta", "RP3betaConfig"]
 
 
 class RP3betaConfig(ItemWeightsConfig):
     """Settings of RP3beta."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "neighbours": Between(5, 1000, log=True),
+        "alpha": Between(0.2, 2.0),
+        "beta": Between(0.0, 1.0),
+    }
 
     neighbours: int = Field(400, ge=1)
     """Most items that the walk goes on to from an item: the most probable ones."""

@@ -14,6 +14,7 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
 from kdiffe_dgl.models.base import EpochLog
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
+from kdiffe_dgl.search import Between, SearchSpace
 from kdiffe_dgl.training.losses import info_nce
 
 __all__ = ["SGL", "SGLConfig"]
@@ -21,6 +22,12 @@ __all__ = ["SGL", "SGLConfig"]
 
 class SGLConfig(LightGCNConfig):
     """Settings of SGL."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "edge_dropout": Between(0.05, 0.5),
+        "temperature": Between(0.05, 1.0, log=True),
+        "contrast_weight": Between(5e-3, 1.0, log=True),
+    }
 
     edge_dropout: float = Field(0.1, ge=0, lt=1)
     """ρ, probability that an edge is left out of a view."""

@@ -13,6 +13,7 @@ from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear
+from kdiffe_dgl.search import Between, SearchSpace
 from kdiffe_dgl.training.losses import info_nce, softmax_loss, squared_norm
 
 __all__ = ["SLMRec", "SLMRecConfig"]
@@ -20,6 +21,12 @@ __all__ = ["SLMRec", "SLMRecConfig"]
 
 class SLMRecConfig(LightGCNConfig):
     """Settings of SLMRec."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "temperature": Between(0.05, 1.0, log=True),
+        "contrast_weight": Between(1e-3, 1.0, log=True),
+        "contrast_temperature": Between(0.05, 1.0, log=True),
+    }
 
     layers: int = Field(3, ge=0)
     """Propagation layers of each encoding."""

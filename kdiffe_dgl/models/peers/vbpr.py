@@ -13,6 +13,7 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.models.base import xavier_uniform
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures
+from kdiffe_dgl.search import Choices, SearchSpace
 from kdiffe_dgl.training.losses import bpr_loss, squared_norm
 
 __all__ = ["VBPR", "VBPRConfig"]
@@ -20,6 +21,10 @@ __all__ = ["VBPR", "VBPRConfig"]
 
 class VBPRConfig(PairwiseConfig):
     """Settings of VBPR."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "feature_dim": Choices((16, 32, 64, 128)),
+    }
 
     feature_dim: int = Field(64, ge=1)
     """Number D of the factors that come from features."""

@@ -1,0 +1,105 @@
+"""``kdiffe tune``: search settings on validation and save the best as a preset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kdiffe_dgl.cli.compare import grid_options, print_tables
+from kg_builders.cli.shell import INTERRUPTED, PATH, examples
+
+__all__ = ["tune"]
+
+_EPILOG = examples(
+    "kdiffe tune --data data/mine --model lightgcn --trials 50",
+    "kdiffe tune --data data/mine --output runs/tuned --timeout 3600 --jobs 4",
+    "kdiffe tune --data data/mine --set training.epochs=30 --set model.dim=32",
+    "kdiffe train --data data/mine --preset runs/tuned/best.yaml",
+)
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--data", type=PATH, required=True, help="Data set folder.")
+@click.option("--output", type=PATH, help="Folder of the search.  [default: runs/tune-DATA-MODEL]")
+@click.option("--model", help="Model to tune.  [default: that of the preset, kdiffe]")
+@click.option(
+    "--preset", "preset_name", help="Settings to start from.  [default: named like the data set, or default]"
+)
+@click.option("--config", type=PATH, help="YAML file of settings, over the preset.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, which is not searched."
+)
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=30, show_default=True,
+    help="Trials of the whole search, those of earlier calls included.",
+)  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which no trial is begun.")
+@click.option(
+    "--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True,
+    help="Which trials are stopped early by their validation so far.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of search and training."
+)
+@grid_options
+@click.pass_context
+def tune(
+    ctx: click.Context,
+    data: Path,
+    output: Path | None,
+    model: str | None,
+    preset_name: str | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    trials: int,
+    timeout: float | None,
+    pruner: Any,
+    seed: int,
+    jobs: int,
+    threads: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Search the settings of a model by its best validation Recall@20; test data are never read.
+
+    The first trial has the settings that the search starts from. A search that was interrupted goes on with
+    the same command, one that is over with more --trials. The best settings are in best.yaml, for --preset of
+    kdiffe train and for plans of kdiffe compare.
+    """
+    from rich.console import Console  # noqa: PLC0415  (bad options are told without waiting for torch)
+
+    from kdiffe_dgl.api import settings_for  # noqa: PLC0415
+    from kdiffe_dgl.cli.grid_progress import GridProgress  # noqa: PLC0415
+    from kdiffe_dgl.data.dataset import RecDataset  # noqa: PLC0415
+    from kdiffe_dgl.experiments.tuning import TuneOptions  # noqa: PLC0415
+    from kdiffe_dgl.experiments.tuning import tune as run_search  # noqa: PLC0415
+
+    if output is None:
+        name = RecDataset.load(data).name
+        settings, _ = settings_for(name, preset_name, config, overrides, model)
+        output = Path("runs") / f"tune-{name}-{settings.name}"
+    console = Console(stderr=True, quiet=quiet, soft_wrap=True)
+    try:
+        with GridProgress(console) as progress:
+            found = run_search(
+                data,
+                output,
+                model=model,
+                preset_name=preset_name,
+                config=config,
+                overrides=overrides,
+                options=TuneOptions(trials, timeout, seed, pruner),
+                jobs=jobs,
+                threads=threads,
+                device=device,
+                watcher=progress,
+            )
+    except KeyboardInterrupt:
+        click.echo("interrupted; ended trials are kept, and the same command goes on", err=True)
+        ctx.exit(INTERRUPTED)
+    found.write()
+    print_tables(found.tables())
+    click.echo(f"best settings  {output / 'best.yaml'}")
+    click.echo(f"train with  kdiffe train --data {data} --preset {output / 'best.yaml'}")

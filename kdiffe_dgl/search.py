@@ -1,0 +1,112 @@
+"""What is worth trying of a setting, declared beside it: the search space of ``kdiffe tune``.
+
+A configuration class says so in ``SEARCH``, setting to what is tried::
+
+    class SGLConfig(LightGCNConfig):
+        SEARCH: ClassVar[SearchSpace] = {"temperature": Between(0.05, 1.0, log=True)}
+
+A subclass adds to what it inherits, takes the place of it, or leaves a setting out with ``None``. Settings of
+a part that reads only the knowledge graph, or only the features, change nothing without them: such a class
+says ``NEEDS = "kg"`` or ``NEEDS = "features"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel
+
+__all__ = ["Between", "Choices", "Needs", "SearchSpace", "Searched", "search_space"]
+
+Needs = Literal["kg", "features"]
+"""Part of a data set without which a class of settings changes nothing."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A few values.
+
+    Parameters
+    ----------
+    values
+        Numbers, text or truth values.
+    """
+
+    values: tuple[bool | int | float | str, ...]
+
+    def holds(self, value: object) -> bool:
+        """Say whether a value is one of them."""
+        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.values)
+
+
+@dataclass(frozen=True)
+class Between:
+    """A range, whole numbers where both ends are.
+
+    Parameters
+    ----------
+    low, high
+        The ends, which belong to it.
+    log
+        Whether orders of magnitude count alike.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def holds(self, value: object) -> bool:
+        """Say whether a value lies in it."""
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
+
+
+Searched = Choices | Between
+SearchSpace = Mapping[str, Searched | None]
+
+
+def search_space(
+    config: type[BaseModel], prefix: str = "", has: Collection[Needs] = ("kg", "features")
+) -> dict[str, Searched]:
+    """Collect what a configuration class and those within it declare.
+
+    Parameters
+    ----------
+    config
+        The class.
+    prefix
+        Put before the names.
+    has
+        What the data set has; classes that need something else are left out.
+
+    Returns
+    -------
+    dict
+        ``"contrast.temperature"`` -> what is tried.
+
+    Raises
+    ------
+    ValueError
+        If a declared setting does not exist.
+    """
+    if getattr(config, "NEEDS", None) not in (None, *has):
+        return {}
+    own: dict[str, Searched | None] = {}
+    for part in reversed(config.__mro__):
+        own.update(vars(part).get("SEARCH", {}))
+    found: dict[str, Searched] = {}
+    for name, searched in own.items():
+        if name not in config.model_fields:
+            raise ValueError(f"{config.__name__}.SEARCH: there is no setting {name!r}")
+        if searched is not None:
+            found[f"{prefix}{name}"] = searched
+    for name, field in config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found.update(search_space(field.annotation, f"{prefix}{name}.", has))
+    return found
