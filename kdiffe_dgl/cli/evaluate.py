@@ -10,15 +10,21 @@ import click
 from kdiffe_dgl.api import Run
 from kdiffe_dgl.cli.options import CUTOFFS
 from kdiffe_dgl.cli.output import emit
-from kdiffe_dgl.evaluation.tables import metrics_table
-from kg_builders.cli.shell import render
+from kdiffe_dgl.evaluation.groups import group_values
+from kdiffe_dgl.evaluation.tables import group_tables, metrics_table
+from kg_builders.cli.shell import examples, render
 
 __all__ = ["evaluate"]
 
+_EPILOG = examples(
+    "kdiffe evaluate runs/mine --data data/mine",
+    "kdiffe evaluate runs/mine --data data/mine --groups --cutoffs 20",
+    "kdiffe evaluate runs/mine --data data/mine --mask train+validation --format json",
+)
 _MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
 
 
-@click.command()
+@click.command(epilog=_EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--data", "data_folder", type=click.Path(path_type=Path), required=True, help="Folder of the data set."
@@ -40,6 +46,7 @@ _MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
 @click.option(
     "--cutoffs", type=CUTOFFS, default="5,10,20,50", show_default=True, help="Lengths of the lists."
 )
+@click.option("--groups", is_flag=True, help="Also by groups: users by activity, items by popularity.")
 @click.option(
     "--format",
     "output_format",
@@ -56,6 +63,7 @@ def evaluate(
     split: str,
     mask: str,
     cutoffs: tuple[int, ...],
+    groups: bool,
     output_format: str,
     output: Path | None,
 ) -> None:
@@ -66,13 +74,18 @@ def evaluate(
     opened = Run(run, data_folder)
     result = opened.evaluate(split, _MASKS[mask], cutoffs)
     model, dataset = opened.folder.info.model, opened.dataset
+    metrics = [f"{name}@{cutoff}" for name in ("recall", "ndcg") for cutoff in cutoffs]
+    by_group = group_values(dataset, result, metrics) if groups else {}
     if output_format == "json":
         content = {"model": model, "dataset": dataset.name, **result.to_dict()}
+        if groups:
+            content["groups"] = by_group
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     else:
         title = (
             f"{model} on {dataset.name}, {split} split: {result.n_users_evaluated} users "
             f"({result.n_users_left_out} more have no items in that split and are left out), masked: {mask}"
         )
-        text = render(metrics_table({split: result.metrics}, title))
+        tables = [metrics_table({split: result.metrics}, title), *(group_tables(by_group) if groups else [])]
+        text = "\n".join(render(table) for table in tables)
     emit(text.encode(), output)

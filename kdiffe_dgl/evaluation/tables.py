@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["by_cutoff", "metrics_table"]
+__all__ = ["by_cutoff", "group_tables", "metrics_table"]
 
 
 def by_cutoff(metrics: Mapping[str, float]) -> tuple[list[int], dict[str, dict[int, float]]]:
@@ -49,6 +49,32 @@ def metrics_table(splits: Mapping[str, Mapping[str, float]], title: str | None =
         for name, values in rows.items():
             table.add_row(Text(split), Text(name), *_cells(values, cutoffs))
     return table
+
+
+def group_tables(values: Mapping[str, Mapping[str, Mapping[str, float | int]]]) -> list[Table]:
+    """Return a table of the users by activity, and one of the items by popularity.
+
+    Parameters
+    ----------
+    values
+        As of :func:`kdiffe_dgl.evaluation.groups.group_values`.
+    """
+    headings = {
+        "users": ("Users by number of training interactions", "users"),
+        "items": ("Items by popularity in training: share of their pairs that are found", "pairs"),
+    }
+    tables = []
+    for kind, (heading, unit) in headings.items():
+        groups = values.get(kind, {})
+        table = Table(title=heading)
+        table.add_column("training interactions")
+        names = [name for name in next(iter(groups.values()), {}) if name != "n"]
+        for column in (unit, *names):
+            table.add_column(column, justify="right")
+        for label, row in groups.items():
+            table.add_row(Text(label), f"{row['n']:,}", *(f"{row[name]:.4f}" for name in names))
+        tables.append(table)
+    return tables
 
 
 def _cells(values: Mapping[int, float], cutoffs: Iterable[int]) -> list[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from click.testing import CliRunner
 
+from kdiffe_dgl.api import Run
+from kdiffe_dgl.cli import main
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation import Evaluator
@@ -125,3 +130,17 @@ def test_bad_questions_are_refused(dataset):
         group_values(dataset, evaluation, ["coverage@3"])
     with pytest.raises(InputError, match="0 groups of users; expected at least 1"):
         users_by_activity(dataset, 0)
+
+
+def test_the_command_shows_groups_where_they_are_asked_for(dataset, tmp_path):
+    dataset.save(tmp_path / "data")
+    Run.train(dataset, tmp_path / "run", model="popularity")
+    command = ["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "data"), "--cutoffs", "5"]
+    plain, grouped = CliRunner().invoke(main, command), CliRunner().invoke(main, [*command, "--groups"])
+    assert grouped.stdout.startswith(plain.stdout)
+    assert "Users by number of training interactions" in grouped.stdout
+    assert "tail (" in grouped.stdout
+    facts = json.loads(CliRunner().invoke(main, [*command, "--groups", "--format", "json"]).stdout)
+    users = facts["groups"]["users"].values()
+    mean = sum(one["n"] * one["ndcg@5"] for one in users) / sum(one["n"] for one in users)
+    assert mean == pytest.approx(facts["metrics"]["ndcg@5"])
