@@ -21,7 +21,8 @@ from trained import measure
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.evaluation.evaluator import Evaluation
-from kdiffe_dgl.evaluation.significance import PairedComparison, compare, over_seeds
+from kdiffe_dgl.evaluation.significance import PairedComparison, averaged, compare, over_seeds
+from kdiffe_dgl.experiments.jobs import Source
 from kdiffe_dgl.training.config import preset, resolve
 
 METRICS = ("recall@20", "ndcg@20")
@@ -36,14 +37,6 @@ def with_shuffled_items(dataset: RecDataset) -> RecDataset:
     new[: dataset.n_items] = np.random.default_rng(0).permutation(dataset.n_items)
     ends = [pl.Series(end, new[kg.triples[end].to_numpy()]) for end in ("head", "tail")]
     return dataset.replace(kg=replace(kg, triples=kg.triples.with_columns(ends)))
-
-
-def averaged(evaluations: list[Evaluation]) -> Evaluation:
-    """Return one evaluation whose values of each user are the means over the seeds."""
-    per_user = {
-        metric: np.mean([each.per_user[metric] for each in evaluations], axis=0) for metric in METRICS
-    }
-    return replace(evaluations[0], per_user=per_user)
 
 
 def compare_arms(arms: dict[str, list[Evaluation]]) -> dict[str, list[PairedComparison]]:
@@ -98,12 +91,9 @@ def main() -> None:
     arms: dict[str, list[Evaluation]] = {}
     for given in [*options.arm, *options.shuffled]:
         name, _, folder = given.partition("=")
-        dataset = RecDataset.load(Path(folder))
-        if given in options.shuffled:
-            dataset = with_shuffled_items(dataset)
-        arms[name] = [
-            measure(dataset, runs / f"{name}-{seed}", config, seed)[1] for seed in range(options.seeds)
-        ]
+        source = Source(Path(folder), with_shuffled_items if given in options.shuffled else None)
+        folders = [runs / f"{name}-{seed}" for seed in range(options.seeds)]
+        arms[name] = [evaluation for _, evaluation in measure(source, folders, config)]
     comparisons = compare_arms(arms)
     show(arms, comparisons)
     facts: Figures = {

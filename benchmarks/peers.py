@@ -28,6 +28,7 @@ from trained import measure
 from kdiffe_dgl.config import Component, parse_config, read_yaml
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.evaluation.evaluator import Evaluation
+from kdiffe_dgl.experiments.jobs import Source
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
 
@@ -133,11 +134,8 @@ def main() -> None:
     configs = {name: resolve({}, (*options.set, *peer.set), name, name) for name, peer in peers.items()}
     found: dict[str, Figures] = {}
     for name, peer in peers.items():
-        runs = [
-            measure(dataset, options.runs / f"{dataset.name}-{name}-{seed}", configs[name], seed)
-            for seed in range(options.seeds)
-        ]
-        found[name] = summarise(peer, runs)
+        folders = [options.runs / f"{dataset.name}-{name}-{seed}" for seed in range(options.seeds)]
+        found[name] = summarise(peer, measure(Source(options.data), folders, configs[name]))
     show(found)
     facts: Figures = {"dataset": dataset.name, "set": options.set, "peers": found}
     write_results(f"peers-{dataset.name}", facts, options.json, None)

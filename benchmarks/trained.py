@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from common import tell
 
-from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
+from kdiffe_dgl.api import Run
+from kdiffe_dgl.evaluation.evaluator import Evaluation
+from kdiffe_dgl.experiments.grid import NoWatcher, run_grid
+from kdiffe_dgl.experiments.jobs import Job, Source
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig
-from kdiffe_dgl.training.run import train_run
 
 __all__ = ["measure"]
 
 
-def measure(dataset: RecDataset, folder: Path, config: RunConfig, seed: int) -> tuple[RunFolder, Evaluation]:
-    """Train a run unless it is there, and return it with its test figures of each user."""
-    if not (folder / "metrics.json").is_file():
-        tell(f"training {folder}")
-        train_run(dataset, folder, config, seed=seed, device="cpu", overwrite=True)
-    run = RunFolder(folder)
-    run.check_dataset(dataset)
-    if run.config() != config.to_dict() or run.info.seed != seed:
-        raise SystemExit(f"{folder}: made with other settings or another seed; expected another --runs")
-    user, item = (torch.from_numpy(table) for table in run.representations())
-    tester = Evaluator(dataset, "test", mask=config.evaluation.test_mask, cutoffs=config.evaluation.cutoffs)
-    return run, tester.evaluate(dot_product(user, item))
+class _Teller(NoWatcher):
+    """Says which run is being trained."""
+
+    def job_begins(self, job: Job) -> None:
+        """Say it."""
+        tell(f"training {job.label}")
+
+
+def measure(source: Source, folders: Sequence[Path], config: RunConfig) -> list[tuple[RunFolder, Evaluation]]:
+    """Train the runs that are missing, and return all with their test figures of each user.
+
+    Parameters
+    ----------
+    source
+        The data.
+    folders
+        A run folder for each seed, from 0.
+    config
+        Their settings.
+    """
+    jobs = [Job(str(folder), source, config, seed, folder, "cpu") for seed, folder in enumerate(folders)]
+    for result in run_grid(jobs, watcher=_Teller()):
+        if not result.done:
+            raise SystemExit(result.reason)
+    dataset = source.load()
+    runs = [Run(folder, dataset) for folder in folders]
+    mask, cutoffs = config.evaluation.test_mask, config.evaluation.cutoffs
+    return [(run.folder, run.evaluate("test", mask, cutoffs)) for run in runs]

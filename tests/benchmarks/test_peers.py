@@ -51,7 +51,7 @@ def test_figures_stand_beside_the_known_ones(run, tmp_path, capsys):
     again = run("--peers", "known.yaml", "--seeds", "2", "--model", "popularity")
     assert again == {"popularity": found["popularity"]}
     assert "training" not in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="made with other settings"):
+    with pytest.raises(SystemExit, match="holds a run of other settings or seed"):
         run("--model", "ease")
 
 
