@@ -111,13 +111,17 @@ def check_own_model(folder: Path, printed: str) -> None:
 
 
 def check_comparison(folder: Path, printed: str) -> None:
-    facts = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    for found in facts["comparison"]:
-        means = [np.mean([run[found["metric"]] for run in facts["seeds"][model]]) for model in facts["seeds"]]
+    text = (folder / "comparison" / "results.json").read_text(encoding="utf-8")
+    facts = json.loads(text)["datasets"]["planted"]
+    entries = facts["entries"]
+    for found in facts["comparisons"]:
+        metric = found["metric"]
+        means = [np.mean([run["test"][metric] for run in entries[model]["runs"]]) for model in entries]
         # The mean over users of differences of means over seeds, in another order.
         assert found["difference"] == pytest.approx(means[0] - means[1], abs=1e-9)
         assert found["interval"][0] <= found["difference"] <= found["interval"][1]
-    assert {len(runs) for runs in facts["seeds"].values()} == {2}
+    assert [len(entry["runs"]) for entry in entries.values()] == [2, 2]
+    assert "recall@20: kdiffe minus lightgcn" in printed
     assert (folder / "comparison.png").read_bytes().startswith(PNG)
 
 
