@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
+from kdiffe_dgl.cli.output import OUT, emit, emit_folder, require_suffix
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples
 
@@ -87,11 +87,27 @@ def _file_name(rank: int, item: str, form: str) -> str:
     return f"{rank:02d}-{safe or 'item'}.{'txt' if form == 'text' else form}"
 
 
+def _is_ours(name: str) -> bool:
+    """Whether a name is one of :func:`_file_name`, in any form."""
+    return re.fullmatch(r"\d{2,}-[A-Za-z0-9_-]+\.(txt|html|png|svg|pdf|json|graphml)", name) is not None
+
+
+def _once(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Return the one value of an option; more are refused, of which all but one would be left out."""
+    if len(given) > 1:
+        name = option.opts[0]
+        raise InputError(f"{name} {' and '.join(given)}: given {len(given)} times; expected one {name}")
+    return given[0] if given else None
+
+
 @click.command(epilog=_EPILOG)
 @click.argument("run", type=PATH)
 @click.option("--data", type=PATH, required=True, help="Data set folder that the run was trained on.")
-@click.option("--user", required=True, metavar="ID", help="Original user id.")
-@click.option("--item", metavar="ID", help="Original item id.  [default: what is recommended first]")
+@click.option("--user", required=True, multiple=True, callback=_once, metavar="ID", help="Original user id.")
+@click.option(
+    "--item", multiple=True, callback=_once, metavar="ID",
+    help="Original item id.  [default: what is recommended first]",
+)  # fmt: skip
 @click.option(
     "--top", type=click.IntRange(min=1), default=1, show_default=True,
     help="Recommended items to explain, where no item is given.",
@@ -107,7 +123,7 @@ def _file_name(rank: int, item: str, form: str) -> str:
     help="Form; by default that of --out's suffix, or text.",
 )
 @click.option("--facts-only", is_flag=True, help="Only paths over facts, none over other users.")
-@click.option("--out", type=PATH, help="File to write; for several items, a folder to make.")
+@click.option("--out", type=OUT, help="File to write; for several items, a folder to make.")
 def explain(
     *,
     run: Path,
@@ -126,7 +142,12 @@ def explain(
     Paths from the user over items of their history and shared facts, or over other users, to the item are
     ranked by what the item's score loses when their edges are deleted from the graphs.
     """
-    several = item is None and top > 1
+    if item is not None and top > 1:
+        raise InputError(
+            f"--item {item} and --top {top}: the one names an item, the other asks for those recommended "
+            "first; expected one of them"
+        )
+    several = top > 1
     chosen = _choose_format(form, out, several)
     if several and (out is None and chosen not in ("text",)):
         raise click.UsageError(f"--top {top} --format {chosen} writes several files; give --out, a folder.")
@@ -144,6 +165,6 @@ def explain(
     else:
         # All of them are drawn before one is written.
         named = ((_file_name(rank, one.item.id, chosen), one) for rank, one in enumerate(found, 1))
-        emit_folder({name: _WRITERS[chosen](one) for name, one in named}, out)
+        emit_folder({name: _WRITERS[chosen](one) for name, one in named}, out, _is_ours)
     if out is not None:
         click.echo(f"written  {out}")

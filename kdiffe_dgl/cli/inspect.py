@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
+from kdiffe_dgl.cli.output import OUT, emit, emit_folder, require_suffix
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples, render
 
@@ -58,19 +58,20 @@ def _choose_format(form: str | None, out: Path | None) -> str:
 
 def _write_folder(inspection: Inspection, folder: Path) -> None:
     """Write page, JSON and figures into a folder; nothing is written before all of it is made."""
-    from kdiffe_dgl.inspection.figures import names_of  # noqa: PLC0415
+    from kdiffe_dgl.inspection.figures import FIGURES, names_of  # noqa: PLC0415
     from kdiffe_dgl.inspection.page import png  # noqa: PLC0415
 
     files = {f"inspection.{form}": _content(inspection, form) for form in ("html", "json")}
     files |= {f"{name}.png": png(inspection, name) for name in names_of(inspection)}
-    emit_folder(files, folder)
+    known = {"inspection.html", "inspection.json", *(f"{name}.png" for name in FIGURES)}
+    emit_folder(files, folder, known.__contains__)
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("run", type=PATH)
 @click.option("--data", type=PATH, required=True, help="Data set folder that the run was trained on.")
 @click.option(
-    "--out", type=PATH,
+    "--out", type=OUT,
     help="Page (.html), .json or .txt to write; or a folder, for page, JSON and figures as PNG.",
 )  # fmt: skip
 @click.option(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,22 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.files import atomic_file
 from kg_builders.formats.atomic import staged_folder
 
-__all__ = ["emit", "emit_folder", "require_suffix"]
+__all__ = ["OUT", "emit", "emit_folder", "require_suffix"]
+
+
+class _Out(click.Path):
+    """A place to write to; the empty name, which means the current folder elsewhere, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse the empty name."""
+        if isinstance(value, str) and not value:
+            option = param.opts[0] if param is not None else "the output"
+            raise InputError(f"{option} '': names nothing; expected a file or folder to write")
+        return super().convert(value, param, ctx)
+
+
+OUT = _Out(path_type=Path)
+"""A file or folder to write."""
 
 
 def emit(content: bytes, output: Path | None) -> None:
@@ -23,10 +39,12 @@ def emit(content: bytes, output: Path | None) -> None:
         temporary.write_bytes(content)
 
 
-def emit_folder(files: Mapping[str, bytes], folder: Path) -> None:
+def emit_folder(files: Mapping[str, bytes], folder: Path, is_ours: Callable[[str], bool]) -> None:
     """Write files into a folder: a new one appears with all of them or not at all.
 
-    Into one that is there, they are written one after the other, each whole; other files in it stay.
+    Into one that is there, they are written one after the other, each whole. Those of an earlier time that
+    they don't replace are removed, since they would tell of something else; a folder that also holds other
+    files is refused in that case, for they might be the user's.
 
     Parameters
     ----------
@@ -34,13 +52,23 @@ def emit_folder(files: Mapping[str, bytes], folder: Path) -> None:
         Name -> content.
     folder
         Where to.
+    is_ours
+        Whether the command writes files of such a name.
 
     Raises
     ------
     InputError
-        If the folder can't be made, or one of the names belongs to a folder in it.
+        If the folder can't be made, one of the names belongs to a folder in it, or it holds old files
+        beside those of the user.
     """
     if folder.is_dir():
+        ours = {path.name: is_ours(path.name) and path.is_file() for path in sorted(folder.iterdir())}
+        old = [name for name in ours if ours[name] and name not in files]
+        if old and not all(ours.values()):
+            raise InputError(
+                f"--out {folder}: holds {old[0]} of an earlier time, which is not written anew, beside other "
+                "files; expected another folder, or one without it"
+            )
         for name in files:
             if (folder / name).is_dir():
                 raise InputError(
@@ -48,6 +76,8 @@ def emit_folder(files: Mapping[str, bytes], folder: Path) -> None:
                 )
         for name, content in files.items():
             emit(content, folder / name)
+        for name in old:
+            (folder / name).unlink()
         return
     if folder.exists():
         raise InputError(f"--out {folder}: is a file; expected a folder")

@@ -20,6 +20,7 @@ from kdiffe_dgl.serving.run_folder import HISTORY, METRICS, RunFolder
 
 __all__ = ["checked_history", "checked_metrics", "write_report"]
 
+_MOST_EPOCHS = 2**31
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -98,12 +99,14 @@ def checked_history(run: RunFolder) -> list[dict[str, Any]]:
         usable = (
             isinstance(entry, dict)
             and isinstance(entry.get("epoch"), int)
-            and all(isinstance(entry.get(field) or {}, dict) for field in ("losses", "validation"))
+            and 0 <= entry["epoch"] < _MOST_EPOCHS
+            and isinstance(entry.get("seconds") or 0.0, (int, float))
+            and all(isinstance(entry.get(field) or {}, dict) for field in ("losses", "validation", "side"))
         )
         if not usable:
             raise InputError(
-                f"{run.path / HISTORY}: entry {place} is not an epoch; "
-                "expected a number 'epoch', and 'losses' and 'validation' by name"
+                f"{run.path / HISTORY}: entry {place} is not an epoch; expected a number 'epoch', and "
+                "'losses', 'validation' and 'side' by name"
             )
     return history
 

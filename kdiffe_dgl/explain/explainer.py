@@ -19,7 +19,7 @@ from kdiffe_dgl.explain.score import EdgeScore
 from kdiffe_dgl.explain.words import listed, path_sentence
 from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.models.kdiffe import KDiffE
-from kdiffe_dgl.serving.recommender import unknown_id
+from kdiffe_dgl.serving.recommender import readable_id, unknown_id
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.restore import restore_model
 
@@ -28,6 +28,10 @@ __all__ = ["Explainer"]
 Ids = npt.NDArray[np.int64]
 MOST_HOPS = 5
 """Longest path looked for: their number grows with each edge many times over."""
+PEOPLE_HOPS = 3
+"""Edges of a path over another user: an item of both, and that user's other item."""
+SEEN_SPLITS = ("train", "validation")
+"""Splits of which recommendations leave out the items."""
 SHARED_FACTS = 5
 """Most facts, with those of the paths, that are shown to be shared by the item and the shown history."""
 
@@ -131,16 +135,19 @@ class Explainer:
         """
         if paths < 1 or hops not in range(1, MOST_HOPS + 1):
             raise InputError(
-                f"explain: {paths} paths of {hops} hops; expected at least 1 path, and 1 to {MOST_HOPS} hops"
+                f"explain: {_many(paths, 'path')} of {_many(hops, 'hop')}; "
+                f"expected at least 1 path, and 1 to {MOST_HOPS} hops"
             )
         limits = limits or Limits(hops)
         number, item_number = self.numbers(user, item)
         assert item_number is not None
         table = self.paths(number, item_number, limits)
+        connected = len(table) > 0
         if facts_only:
             table = table.without_users(self.dataset.n_users)
         if not len(table):
-            raise InputError(self._unconnected(number, item_number, limits.hops))
+            others = facts_only and connected
+            raise InputError(self._unconnected(number, item_number, limits.hops, facts_only, others))
         ranked = rank_paths(self.score, number, item_number, table, paths)
         return self._assemble(number, item_number, table, ranked, limits.hops)
 
@@ -154,14 +161,8 @@ class Explainer:
     def _assemble(
         self, user: int, item: int, table: PathTable, ranked: list[RankedPath], hops: int
     ) -> Explanation:
-        n_users = self.dataset.n_users
-        notes = []
-        if not ranked:
-            ranked = [self._least_bad(user, item, table)]
-            notes.append("No path found lowers the score when it is deleted; the closest one is shown.")
-        if len(table) > len(ranked):
-            notes.append(f"{len(ranked)} of {len(table):,} connecting paths within {hops} hops are shown.")
-        notes += [f"Not followed: {cut}." for cut in table.cuts]
+        n_users, notes = self.dataset.n_users, self._notes(user, item, table, len(ranked), hops)
+        ranked = ranked or [self._least_bad(user, item, table)]
         rows = [table.nodes[one.path][table.nodes[one.path] >= 0].tolist() for one in ranked]
         last = max(len(row) for row in rows) - 1
         ends = {user: ("user", 0), n_users + item: ("item", max(last, 2))}
@@ -248,18 +249,55 @@ class Explainer:
         most = max(SHARED_FACTS, len(shown & set(near)))
         return [(entity, near[entity]) for entity in sorted(near, key=rank.__getitem__)[:most]], len(near)
 
-    def _unconnected(self, user: int, item: int, hops: int) -> str:
-        """Return the sentence that says that nothing connects two, with the closest facts."""
+    def _notes(self, user: int, item: int, table: PathTable, ranked: int, hops: int) -> list[str]:
+        """Return what is to be known of the paths, of which some are ranked."""
+        notes = []
+        if not ranked:
+            notes.append("No path found lowers the score when it is deleted; the closest one is shown.")
+        if len(table) > max(ranked, 1):
+            within = _many(hops, "hop")
+            notes.append(f"{max(ranked, 1)} of {len(table):,} connecting paths within {within} are shown.")
+        notes += [f"Not followed: {cut}." for cut in table.cuts]
+        met = self.dataset.interactions.filter(
+            (pl.col("user") == user) & (pl.col("item") == item) & pl.col("split").is_in(SEEN_SPLITS)
+        )
+        if len(met):
+            split = met["split"][0]
+            notes.append(f"The user has met this item already ({split} split), so it is not recommended.")
+        return notes
+
+    def _unconnected(self, user: int, item: int, hops: int, facts_only: bool, others: bool) -> str:
+        """Return the sentence that says that nothing connects two, and what would help.
+
+        Parameters
+        ----------
+        user, item
+            Dense numbers.
+        hops, facts_only
+            What was asked for.
+        others
+            Whether paths over other users connect the two.
+        """
         n_users, pairs = self.dataset.n_users, self.score.edges.pairs
         names = self._facts.node(user, "user", 0), self._facts.node(n_users + item, "item", 1)
-        begin = f"explain: nothing connects user {names[0].id!r} and item {names[1].id!r} within {hops} hops"
+        begin = f"explain: nothing connects user {names[0].id!r} and item {names[1].id!r}"
+        begin += f"{' over facts' if facts_only else ''} within {_many(hops, 'hop')}"
         own = pairs.numbers[user].indices
         if not len(own):
             return f"{begin}, since the user has no training interactions; expected a user with a history"
+        over_users = "paths over other users too, not facts only"
+        if self.score.edges.links is None:
+            # Paths over another user are the only ones, and no longer than this.
+            near = [f"at least {PEOPLE_HOPS} hops"] if hops < PEOPLE_HOPS else []
+            helps = " and ".join([*near, *([over_users] if facts_only and (others or near) else [])])
+            return f"{begin}, since the scores read no knowledge graph; expected {helps or 'another item'}"
+        helps = " or ".join(
+            [*([over_users] if others else []), *(["more hops"] if hops < MOST_HOPS else []), "another item"]
+        )
         facts = [self._told(n_users + item), self._told(*(own + n_users).tolist())]
         return (
             f"{begin}; the closest facts: {names[1].label} {facts[0]}; the user's items {facts[1]}; "
-            "expected more hops or another item"
+            f"expected {helps}"
         )
 
     def _told(self, *items: int) -> str:
@@ -276,12 +314,15 @@ class Explainer:
 
 
 def _number(table: pl.DataFrame, key: str, name: str) -> int:
-    # What a shell passes on need not be UTF-8; no id of a data set is such.
-    name = str(name).encode("utf-8", "backslashreplace").decode()
-    found = table.filter(pl.col("id") == str(name))[key]
+    name = readable_id(name)
+    found = table.filter(pl.col("id") == name)[key]
     if not len(found):
-        raise unknown_id("explain", pl.Series([str(name)]), table["id"], key)
+        raise unknown_id("explain", pl.Series([name]), table["id"], key)
     return int(found[0])
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _not_explainable(name: str, where: str = "") -> InputError:

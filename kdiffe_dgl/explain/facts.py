@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -51,15 +54,14 @@ class Facts:
         """Return a node by its number."""
         if number < self.n_users:
             row = self.dataset.users.row(number, named=True)
-            return Node(f"user:{number}", role, "user", row["id"], row["label"], column)
+            return Node(f"user:{number}", role, "user", row["id"], _label(row, "id"), column)
         entity = number - self.n_users
         if entity < self.dataset.n_items:
             row = self.dataset.items.row(entity, named=True)
-            return Node(f"entity:{entity}", role, "item", row["id"], row["label"], column)
+            return Node(f"entity:{entity}", role, "item", row["id"], _label(row, "id"), column)
         assert self.dataset.kg is not None
         row = self.dataset.kg.entities.row(entity, named=True)
-        label = row["label"] if row["label"] is not None else row["id"]
-        return Node(f"entity:{entity}", role, row["kind"], row["id"], label, column)
+        return Node(f"entity:{entity}", role, row["kind"], row["id"], _label(row, "id"), column)
 
     def between(self, source: Node, target: Node, first: int, second: int, on_path: bool) -> list[Edge]:
         """Return the edges between two nodes, given by node and number."""
@@ -113,8 +115,7 @@ class Facts:
         assert kg is not None
         row = kg.triples.row(triple, named=True)
         relation = kg.relations.row(row["relation"], named=True)
-        label = relation["label"] if relation["label"] is not None else relation["name"]
-        turned = row["head"] != first
+        turned, label = row["head"] != first, _label(relation, "name")
         return Edge(
             source.key, target.key, "knowledge", relation["name"], label, weight, state, on_path, turned
         )
@@ -146,3 +147,9 @@ class Facts:
         same = (links.tail[start:end] == tail) & (links.relation[start:end] == relation)
         found = np.flatnonzero(same.numpy())
         return float(self._weights[start + found[0]]) if len(found) else None
+
+
+def _label(row: Mapping[str, Any], otherwise: str) -> str:
+    """Return the label of a row of a table; where it is missing or blank, what identifies the row."""
+    label = row["label"]
+    return str(label) if label is not None and label.strip() else str(row[otherwise])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kdiffe_dgl.inspection.inspection import Inspection
 
-__all__ = ["MOST_RELATIONS", "draw", "names_of"]
+__all__ = ["FIGURES", "MOST_RELATIONS", "draw", "names_of"]
 
 MOST_RELATIONS = 16
 """Relations of the figure, those with most triples."""
@@ -32,15 +32,15 @@ _MARKERS = "os^DvPX*"
 
 def names_of(inspection: Inspection) -> list[str]:
     """Return the names of the figures for which the run has something to show."""
-    return [name for name, (has, _) in _FIGURES.items() if has(inspection)]
+    return [name for name, (has, _) in FIGURES.items() if has(inspection)]
 
 
 def draw(inspection: Inspection, name: str) -> Figure:
     """Draw a figure; see :meth:`Inspection.draw`."""
-    if name not in _FIGURES or not _FIGURES[name][0](inspection):
+    if name not in FIGURES or not FIGURES[name][0](inspection):
         there = ", ".join(names_of(inspection))
         raise InputError(f"inspect: the run has no figure {name!r}; expected one of {there}")
-    return _FIGURES[name][1](inspection)
+    return FIGURES[name][1](inspection)
 
 
 def _relations(inspection: Inspection) -> Figure:
@@ -256,7 +256,7 @@ def _has_relations(inspection: Inspection) -> bool:
     return inspection.relations is not None and inspection.relations["triples"].sum() > 0
 
 
-_FIGURES: dict[str, tuple[Callable[[Inspection], bool], Callable[[Inspection], Figure]]] = {
+FIGURES: dict[str, tuple[Callable[[Inspection], bool], Callable[[Inspection], Figure]]] = {
     "relations": (_has_relations, _relations),
     "entities": (_has_relations, _entities),
     "degrees": (_has_relations, _degrees),

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.serving.recommender import Recommender, unknown_id
+from kdiffe_dgl.serving.recommender import Recommender, readable_id, unknown_id
 from kg_builders.encoders.base import UnreadableError
 from kg_builders.encoders.inputs import files_of_folder
 from kg_builders.encoders.pictures import open_picture
@@ -101,11 +101,12 @@ def choose_users(dataset: RecDataset, wanted: Sequence[str], count: int = 3) -> 
         If a user is unknown; the nearest ids are named.
     """
     if wanted:
+        wanted = list(dict.fromkeys(map(readable_id, wanted)))
         missing = pl.Series(wanted, dtype=pl.Utf8)
         missing = missing.filter(~missing.is_in(dataset.users["id"].implode()))
         if len(missing):
             raise unknown_id("inspect", missing, dataset.users["id"], "user")
-        return list(dict.fromkeys(wanted))
+        return wanted
     lengths = np.bincount(dataset.pairs("train")[:, 0], minlength=dataset.n_users)
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]

@@ -11,7 +11,7 @@ import polars as pl
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.serving.recommender import nearest
+from kdiffe_dgl.serving.recommender import nearest, readable_id
 from kg_builders.schema import KnowledgeGraph
 
 __all__ = ["Colouring", "EmbeddingMap", "Projection", "choose_colouring", "embedding_map"]
@@ -147,7 +147,7 @@ def choose_colouring(dataset: RecDataset, wanted: str | None) -> Colouring:
     InputError
         If there is no such relation or entity (the nearest are named), or several entities of the name.
     """
-    kg = dataset.kg
+    kg, wanted = dataset.kg, None if wanted is None else readable_id(wanted)
     if kg is None or not kg.n_triples:
         if wanted is not None:
             raise InputError(

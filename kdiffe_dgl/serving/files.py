@@ -30,6 +30,9 @@ __all__ = [
     "write_yaml",
 ]
 
+_MOST_DIGITS = 20
+"""Of whole numbers in JSON: those of 64 bits have no more, with their sign."""
+
 
 @contextmanager
 def atomic_file(target: str | os.PathLike[str]) -> Iterator[Path]:
@@ -65,13 +68,22 @@ def read_json(file: Path, kind: type, hint: str) -> Any:
     """Read a JSON file whose top level is of a type (dict or list)."""
     _require(file, hint)
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        value = json.loads(file.read_text(encoding="utf-8"), parse_int=_whole_number)
+    except ValueError as error:
         raise InputError(f"{file}: is not valid JSON ({error})") from None
+    except RecursionError:
+        raise InputError(f"{file}: is not valid JSON (nested too deeply to be read)") from None
     if not isinstance(value, kind):
         expected = "an object" if kind is dict else "a list"
         raise InputError(f"{file}: holds {type(value).__name__}; expected {expected}")
     return value
+
+
+def _whole_number(digits: str) -> int:
+    """Read a whole number of JSON; those that fit no column and no float are refused."""
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def write_yaml(file: Path, value: Mapping[str, Any]) -> None:
@@ -88,6 +100,8 @@ def read_yaml(file: Path, hint: str) -> dict[str, Any]:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from None
+    except RecursionError:
+        raise InputError(f"{file}: is not valid YAML (nested too deeply to be read)") from None
     if not isinstance(value, dict):
         raise InputError(f"{file}: holds {type(value).__name__}; expected keys and values")
     return value

@@ -14,7 +14,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.ranking import rank_rows
 from kdiffe_dgl.serving.run_folder import RunFolder
 
-__all__ = ["RECOMMENDATION_SCHEMA", "Recommender", "nearest", "unknown_id"]
+__all__ = ["RECOMMENDATION_SCHEMA", "Recommender", "nearest", "readable_id", "unknown_id"]
 
 RECOMMENDATION_SCHEMA: dict[str, Any] = {
     "user": pl.Utf8,
@@ -126,8 +126,9 @@ class Recommender:
         if unknown not in ("error", "popular"):
             raise InputError(f"recommend: unknown is {unknown!r}; expected 'error' or 'popular'")
         # A string is a sequence of one-letter ids, which nobody means.
-        asked = [users] if isinstance(users, str) else [str(user) for user in users]
-        wanted = pl.DataFrame({"id": asked}, schema={"id": pl.Utf8}).unique("id", maintain_order=True)
+        asked = [users] if isinstance(users, str) else users
+        ids = [readable_id(user) for user in asked]
+        wanted = pl.DataFrame({"id": ids}, schema={"id": pl.Utf8}).unique("id", maintain_order=True)
         rows = wanted.join(self.users.select("id", "user"), on="id", how="left", maintain_order="left")
         missing = rows.filter(pl.col("user").is_null())["id"]
         if len(missing) and unknown == "error":
@@ -197,9 +198,10 @@ class Recommender:
         """
         if k < 1:
             raise InputError(f"similar items: k is {k}; expected at least 1")
-        found = self.items.filter(pl.col("id") == str(item))["item"]
+        item = readable_id(item)
+        found = self.items.filter(pl.col("id") == item)["item"]
         if not len(found):
-            raise unknown_id("recommend", pl.Series([str(item)]), self.items["id"], "item")
+            raise unknown_id("recommend", pl.Series([item]), self.items["id"], "item")
         number = int(found[0])
         norms = np.linalg.norm(self._item, axis=1)
         # A representation of length 0 has no direction; its similarity to anything is 0.
@@ -216,6 +218,14 @@ class Recommender:
                 "score": scores[chosen].astype(np.float32),
             }
         )
+
+
+def readable_id(name: object) -> str:
+    r"""Return an id as text that can be compared and printed; bytes that are no UTF-8 become ``\udc..``.
+
+    A shell passes such bytes on, and Python keeps them as lone surrogates. No id of a data set has them.
+    """
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def unknown_id(command: str, missing: pl.Series, ids: pl.Series, what: str) -> InputError:

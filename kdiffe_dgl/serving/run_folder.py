@@ -185,6 +185,8 @@ class RunFolder:
         for key, kind in _INFO_TYPES.items():
             if not isinstance(content.get(key), kind):
                 raise InputError(f"{file}: field {key!r} is missing or not a {kind.__name__}")
+        if isinstance(content["seed"], bool) or content["seed"] < 0:
+            raise InputError(f"{file}: field 'seed' is {content['seed']}; expected a whole number from 0")
         return RunInfo(**{key: content[key] for key in _INFO_TYPES})
 
     def check_dataset(self, dataset: RecDataset) -> None:
@@ -207,8 +209,19 @@ class RunFolder:
         files.write_tensors(self.path / WEIGHTS, state)
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Read the weights."""
-        return files.read_tensors(self.path / WEIGHTS, _UNFINISHED)
+        """Read the weights.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or damaged, or a weight is NaN or infinite.
+        """
+        file = self.path / WEIGHTS
+        weights = files.read_tensors(file, _UNFINISHED)
+        for name, value in weights.items():
+            if np.issubdtype(value.dtype, np.inexact) and not np.isfinite(value).all():
+                raise InputError(f"{file}: {name!r} holds NaN or infinite values; expected finite numbers")
+        return weights
 
     def write_graphs(self, state: Mapping[str, Any]) -> None:
         """Write the graphs of the best epoch: name -> array or torch tensor."""

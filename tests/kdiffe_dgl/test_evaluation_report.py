@@ -111,6 +111,11 @@ def test_report_of_a_run_without_epochs_or_test(run: RunFolder) -> None:
         ([{"seconds": 1}], METRICS, "history.json: entry 0 is not an epoch"),
         ([{"epoch": 0, "losses": [1]}], METRICS, "history.json: entry 0 is not an epoch"),
         (["x"], METRICS, "history.json: entry 0 is not an epoch"),
+        ([{"epoch": 0, "side": [1]}], METRICS, "history.json: entry 0 is not an epoch"),
+        ([{"epoch": 0, "side": "x"}], METRICS, "history.json: entry 0 is not an epoch"),
+        ([{"epoch": 0, "seconds": "x"}], METRICS, "history.json: entry 0 is not an epoch"),
+        ([{"epoch": 10**15}], METRICS, "history.json: entry 0 is not an epoch"),
+        ([{"epoch": -1}], METRICS, "history.json: entry 0 is not an epoch"),
         (HISTORY, {"test": {"recall@20": "high"}}, "metrics.json: field 'test'"),
     ],
 )

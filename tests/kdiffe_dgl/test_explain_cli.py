@@ -69,6 +69,42 @@ def test_bad_input(folders: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_would_be_left_out_is_refused(folders: Path) -> None:
+    told = refused(explain(folders, "--user", "u4", "--item", "i7", "--top", "2"))
+    assert told.startswith("error: --item i7 and --top 2: ")
+    told = refused(explain(folders, "--user", "u4", "--user", "u5"))
+    assert told == "error: --user u4 and u5: given 2 times; expected one --user\n"
+    assert "expected one --item" in refused(explain(folders, "--user", "u4", "--item", "i7", "--item", "i8"))
+    assert refused(explain(folders, "--user", "u4", "--out", "")) == (
+        "error: --out '': names nothing; expected a file or folder to write\n"
+    )
+    assert explain(folders, "--item", "i7").exit_code == 2
+
+
+def test_ids_that_are_not_utf8(folders: Path) -> None:
+    assert "unknown user '\\\\udcff'" in refused(explain(folders, "--user", "\udcff"))
+    for command in ("recommend", "inspect"):
+        asked = [command, str(folders / "run"), "--user", "\udcffu4"]
+        asked += ["--data", str(folders / "data")] if command == "inspect" else []
+        assert "unknown user '\\\\udcffu4'" in refused(CliRunner().invoke(main, asked))
+
+
+def test_files_of_an_earlier_time_go(folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "why"
+    asked = ("--user", "u4", "--format", "text", "--out", str(out), "--top")
+    assert explain(folders, *asked, "3").exit_code == 0
+    three = sorted(path.name for path in out.iterdir())
+    (out / "04-i1.png").write_bytes(b"old")
+    assert explain(folders, *asked, "2").exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == three[:2]
+    # Beside a file of the user's, others may be theirs as well.
+    (out / "notes.md").write_text("mine")
+    assert explain(folders, *asked, "3").exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert f"holds {three[2]} of an earlier time" in refused(explain(folders, *asked, "2"))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_several_files_come_all_or_none(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -459,7 +459,7 @@ def test_bad_input_is_told(explainer: Explainer, tiny_dataset: Any) -> None:
     own = explainer.score.edges.pairs
     far = next(i for i in range(18) if not own.numbers[4, i])
     with pytest.raises(
-        InputError, match=rf"nothing connects user 'u4' and item 'i{far}' within 1 hops"
+        InputError, match=rf"nothing connects user 'u4' and item 'i{far}' within 1 hop;"
     ) as told:
         explainer.explain("u4", f"i{far}", hops=1)
     assert f"the closest facts: Item {far} has " in str(told.value)

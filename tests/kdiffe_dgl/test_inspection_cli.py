@@ -43,7 +43,10 @@ def test_every_form_is_written(folders: Path, tmp_path: Path) -> None:
     assert inspect(folders, "--map", "tsne", "--out", str(plain)).exit_code == 0
     told = json.loads(plain.read_text(encoding="utf-8"))
     assert (told["run"]["model"], told["map"]["projection"]) == ("kdiffe", "tsne")
-    folder = tmp_path / "new" / "inside"
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    # Of an earlier run that had diffusion.
+    (folder / "degrees.png").write_bytes(b"old")
     assert inspect(folders, "--out", str(folder), run="other").exit_code == 0
     written = {path.name for path in folder.iterdir()}
     assert written == {"inspection.html", "inspection.json", "map.png", "training.png"}
@@ -65,6 +68,8 @@ def test_bad_input(folders: Path, tmp_path: Path) -> None:
     )
     told = refused(inspect(folders, "--format", "html", "--out", str(tmp_path / "a.json")))
     assert "its name tells json" in told
+    told = refused(inspect(folders, "--out", ""))
+    assert "--out '': names nothing" in told
     assert inspect(folders, "--map", "umap").exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

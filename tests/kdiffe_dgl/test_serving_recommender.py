@@ -139,6 +139,15 @@ def test_unknown_users_are_named_with_their_neighbours(run: RunFolder) -> None:
         loaded.recommend(["zzz"])
 
 
+def test_ids_that_are_not_utf8_can_be_told(run: RunFolder) -> None:
+    recommender = Recommender.load(run.path)
+    with pytest.raises(InputError, match=r"unknown user '\\\\udcff'"):
+        recommender.recommend(["\udcff"])
+    with pytest.raises(InputError, match=r"unknown item '\\\\udcff'"):
+        recommender.similar_items("\udcff")
+    assert recommender.recommend(["\udcff"], 1, unknown="popular")["user"].to_list() == [r"\udcff"]
+
+
 def test_neighbours_in_a_large_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recommender, "_MAX_COMPARED", 10)
     ids = pl.Series([f"user{i}" for i in range(1000)])

@@ -187,6 +187,8 @@ def edit_json(run: RunFolder, **changes: object) -> None:
     [
         ({"schema_version": 99}, "run.json: schema version 99; expected 1"),
         ({"fingerprint": None}, "run.json: field 'fingerprint' is missing"),
+        ({"seed": -3}, "run.json: field 'seed' is -3; expected a whole number from 0"),
+        ({"seed": True}, "run.json: field 'seed' is True; expected a whole number from 0"),
         ({"versions": ["torch"]}, "run.json: field 'versions' is missing or not a dict"),
     ],
 )
@@ -247,3 +249,26 @@ def test_seen_that_does_not_fit_the_id_maps(run: RunFolder) -> None:
     pl.DataFrame({"user": [0], "item": [18], "split": ["train"]}).write_parquet(run.path / "seen.parquet")
     with pytest.raises(InputError, match="unknown item 18; expected a number from 0 to 17"):
         run.seen()
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.json", "metrics.json", "config.yaml"])
+def test_files_that_are_nested_without_end_are_named(run: RunFolder, name: str) -> None:
+    # PyYAML takes seconds for as many as the parser of JSON needs.
+    depth = 100_000 if name.endswith(".json") else 2000
+    (run.path / name).write_text("[" * depth, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{name}: is not valid (JSON|YAML) \(nested too deeply"):
+        READERS[name](RunFolder(run.path))
+
+
+@pytest.mark.parametrize("digits", [30, 5000])
+def test_whole_numbers_beyond_any_column_are_refused(run: RunFolder, digits: int) -> None:
+    (run.path / "history.json").write_text(f'[{{"epoch": {"9" * digits}}}]', encoding="utf-8")
+    with pytest.raises(InputError, match=rf"history\.json: is not valid JSON \(a number of {digits} digits"):
+        run.history()
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite_are_refused(run: RunFolder, value: float) -> None:
+    run.write_weights({"numbers": np.array([1, 2]), "embedding": np.array([[1.0, value]])})
+    with pytest.raises(InputError, match=r"model\.safetensors: 'embedding' holds NaN or infinite values"):
+        run.weights()
