@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig
@@ -18,10 +18,14 @@ __all__ = [
     "KnowledgeConfig",
     "ModalityConfig",
     "SamplingConfig",
+    "Scoring",
+    "Selection",
 ]
 
 
 CandidateSource = Literal["two_hop", "neighbours"]
+Scoring = Literal["reconstruction", "context", "structure"]
+Selection = Literal["scored", "random", "all"]
 
 
 class AttentionConfig(Component):
@@ -51,6 +55,15 @@ class KnowledgeConfig(Component):
     leaves an item its length, and so its popularity."""
     main: Literal["full", "regenerated"] = "full"
     """Which knowledge graph the main view reads; the other one is contrasted with it."""
+    scoring: Scoring = "reconstruction"
+    """What regeneration scores a known edge by: the row that the denoiser reconstructs (paper); or evidence
+    without the edge itself, set against random triples: whether the entity's items are liked by the same
+    users (``context``), or whether the rest of the graph makes the triple likely (``structure``)."""
+    passing: float = Field(0.2, ge=0, le=1)
+    """Share of random triples that may pass, where the scoring is by evidence; known edges with a better
+    score stay."""
+    selection: Selection = "scored"
+    """Controls of regeneration: the best-scored edges stay; as many of each row, drawn at random; or all."""
     top: int = Field(1, ge=0)
     """Least number q of entities kept of each regenerated row."""
     top_share: float = Field(0.0, ge=0, le=1)
@@ -66,6 +79,14 @@ class KnowledgeConfig(Component):
     """Whose collaborative context guides: that of all proposed entities, or of items alone (paper)."""
     diffusion: DiffusionConfig = DiffusionConfig()
     """Diffusion over knowledge graph rows."""
+
+    @model_validator(mode="after")
+    def _only_scores_propose(self) -> KnowledgeConfig:
+        if self.candidates and (self.scoring != "reconstruction" or self.selection == "all"):
+            raise ValueError(
+                "candidates only where edges are scored by reconstruction, since evidence is of known edges"
+            )
+        return self
 
 
 class ModalityConfig(Component):
@@ -88,6 +109,9 @@ class ModalityConfig(Component):
     similar in the modality. Empty: all items, at a cost of users times items."""
     proposals: int = Field(64, ge=1)
     """Most proposals of each source for a user."""
+    selection: Selection = "scored"
+    """Controls of generation: the best-scored items of a user; as many, drawn at random; or the user's own
+    items, all of them."""
     diffusion: DiffusionConfig = DiffusionConfig()
     """Diffusion over user rows, one a modality."""
 

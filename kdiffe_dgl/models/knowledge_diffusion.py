@@ -11,12 +11,13 @@ from torch import Tensor
 
 from kdiffe_dgl.diffusion.candidates import from_neighbours, two_hop, unite
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
-from kdiffe_dgl.diffusion.regenerate import pair_keys, row_quota, thin
+from kdiffe_dgl.diffusion.regenerate import pair_keys, row_quota, thin, top_order
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
 from kdiffe_dgl.graph.hetero import KnowledgeEdges
 from kdiffe_dgl.graph.operators import Propagation, row_normalised
 from kdiffe_dgl.models.kdiffe_config import KnowledgeConfig
+from kdiffe_dgl.models.knowledge_trust import TripleTrust
 
 __all__ = ["KnowledgeDiffusion", "Regenerated"]
 
@@ -91,6 +92,9 @@ class KnowledgeDiffusion(GraphDiffusion):
         incidence = np.ones(ends.shape[1], dtype=np.float32), (ends[0], ends[1])
         from_items = row_normalised(sp.csr_matrix(incidence, shape=(n_entities, self.n_items)))
         self._entity_mean = Propagation.from_scipy(from_items).to(device)
+        self._trust: TripleTrust | None = None
+        if config.scoring != "reconstruction" and config.selection != "all":
+            self._trust = TripleTrust(edges, self.n_items, config.scoring, generator)
 
     def context(self, users: Tensor) -> Tensor:
         """Return the collaborative context of every entity, ``[entities, dim]``.
@@ -114,20 +118,65 @@ class KnowledgeDiffusion(GraphDiffusion):
             Embeddings, ``[entities, dim]``: what a proposed neighbourhood should amount to.
         generator
             Source of order, timesteps, noise and dropout.
+
+        Returns
+        -------
+        float
+            0 where regeneration does not ask the denoiser, which then is not trained.
         """
+        if self.settings.scoring != "reconstruction" or self.settings.selection != "scored":
+            return 0.0
         basis = context
         if self.settings.guidance_columns == "items":
             basis = torch.zeros_like(context)
             basis[: self.n_items] = context[: self.n_items]
         return self.train_epoch(context, LinearGuidance(basis=basis, target=entities), generator)
 
-    def regenerate(self, context: Tensor, generator: torch.Generator) -> Regenerated:
-        """Choose the edges whose regenerated scores are best in their rows.
+    @torch.no_grad()
+    def edge_scores(self, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Score the known edges, the better the greater.
 
-        An edge is kept together with all edges between the same two entities, its inverse among them;
-        what joins two entities without a known edge is a proposal.
+        Parameters
+        ----------
+        context
+            From :meth:`context`.
+        generator
+            Source of sampling noise, where there is any.
+
+        Returns
+        -------
+        Tensor
+            ``[edges]``, an edge and its inverse alike: of a reconstruction, the mean of what the rows of both
+            ends give to it; otherwise see :meth:`TripleTrust.scores`.
         """
-        rows, columns = self.top_among(self._candidates, self._quota, context, generator)
+        if self._trust is not None:
+            return self._trust.scores(context)[0].to(context.device)
+        rows, columns = self.matrix.coordinates()
+        scores = self.score_edges(rows, columns, context, generator)
+        keys, width = rows * self.matrix.width + columns, self.matrix.width
+        ends = self.edges.head, self.edges.tail
+        both = [
+            scores[torch.searchsorted(keys, first * width + second)] for first, second in (ends, ends[::-1])
+        ]
+        return (both[0] + both[1]) / 2
+
+    @torch.no_grad()
+    def regenerate(self, context: Tensor, generator: torch.Generator) -> Regenerated:
+        """Choose the edges that stay: those whose scores are best in their rows, or that pass by evidence.
+
+        With a reconstruction, an edge is kept together with all edges between the same two entities, its
+        inverse among them; what joins two entities without a known edge is a proposal.
+        """
+        if self.settings.selection == "all" or self._trust is not None:
+            kept = self._known_kept(context, generator)
+            none = self.rows[:0]
+            return Regenerated(kept & thin(self._edge_pairs, self.settings.keep_rate, generator), none, none)
+        if self.settings.selection == "random":
+            rows, columns = self._candidates.coordinates()
+            best = top_order(rows, columns, _random_scores(rows, generator), self._quota)
+            rows, columns = rows[best], columns[best]
+        else:
+            rows, columns = self.top_among(self._candidates, self._quota, context, generator)
         size = self.matrix.n_rows
         pairs = pair_keys(rows, columns, size).unique()
         pairs = pairs[thin(pairs, self.settings.keep_rate, generator)]
@@ -136,3 +185,26 @@ class KnowledgeDiffusion(GraphDiffusion):
         return Regenerated(
             torch.isin(self._edge_pairs, pairs), torch.cat([ends[0], ends[1]]), torch.cat([ends[1], ends[0]])
         )
+
+    def _known_kept(self, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Return which edges pass by evidence, as many of each row at random, or all; bool ``[edges]``."""
+        everything = torch.ones(len(self.edges), dtype=torch.bool, device=self.rows.device)
+        if self._trust is None:
+            return everything
+        kept = self._trust.kept(context, self.settings.passing).to(everything.device)
+        if self.settings.selection == "scored":
+            return kept
+        # Pairs of entities, each counted at its lower end, so that an edge and its inverse go together.
+        pairs, of_edge = self._edge_pairs.unique(return_inverse=True)
+        rows = torch.div(pairs, self.matrix.n_rows, rounding_mode="floor")
+        stays = torch.zeros(len(pairs), dtype=torch.bool, device=kept.device)
+        stays[of_edge[kept]] = True
+        quota = torch.bincount(rows[stays], minlength=self.matrix.n_rows)
+        drawn = torch.zeros_like(stays)
+        drawn[top_order(rows, pairs % self.matrix.n_rows, _random_scores(pairs, generator), quota)] = True
+        return drawn[of_edge]
+
+
+def _random_scores(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return as many random numbers as there are entries, float32, on their device."""
+    return torch.rand(len(like), generator=generator, device=like.device)

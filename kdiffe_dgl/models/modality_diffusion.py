@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from kdiffe_dgl.diffusion.candidates import from_neighbours, unite
+from kdiffe_dgl.diffusion.guidance import LinearGuidance
+from kdiffe_dgl.diffusion.regenerate import top_order
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
 from kdiffe_dgl.models.kdiffe_config import ModalityConfig
@@ -49,17 +51,26 @@ class ModalityDiffusion(GraphDiffusion):
         device: torch.device,
     ) -> None:
         super().__init__(interactions, config.diffusion, context_dim, generator, device)
-        self._top = config.top
+        self._top, self._selection = config.top, config.selection
         proposals = [*near]
         if "neighbours" in config.candidates:
             similar = similar_items([features.cpu().numpy()], neighbours)
             proposals.append(from_neighbours(interactions, similar, config.proposals, of="columns"))
         self._candidates = unite(interactions, *proposals).edges.to(device) if proposals else None
 
+    def train_epoch(
+        self, context: Tensor | None, guidance: LinearGuidance | None, generator: torch.Generator
+    ) -> float:
+        """Train the denoiser, unless generation does not ask it, and return the mean loss of a row, or 0."""
+        if self._selection != "scored":
+            return 0.0
+        return super().train_epoch(context, guidance, generator)
+
     def generate(self, context: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the user-item edges that diffusion generates, int64 ``[edges]`` each.
 
-        They are the best of a user's candidates, where there are sources of candidates, else of all items.
+        They are the best of a user's candidates, where there are sources of candidates, else of all items;
+        or, as controls, as many of these at random, or the user's own items.
 
         Parameters
         ----------
@@ -68,6 +79,25 @@ class ModalityDiffusion(GraphDiffusion):
         generator
             Source of sampling noise, where there is any.
         """
+        if self._selection == "all":
+            return self.matrix.coordinates()
+        if self._selection == "random":
+            return self._random(generator)
         if self._candidates is None:
             return self.top_columns(self._top, context, generator)
         return self.top_among(self._candidates, self._top, context, generator)
+
+    def _random(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return as many items of each user, drawn at random from those that may be generated."""
+        device = self.rows.device
+        if self._candidates is None:
+            k = min(self._top, self.matrix.width)
+            drawn = [
+                torch.rand(len(rows), self.matrix.width, generator=generator, device=device).topk(k).indices
+                for rows in self.rows.split(2048)
+            ]
+            return self.rows.repeat_interleave(k), torch.cat(drawn).flatten()
+        rows, columns = self._candidates.coordinates()
+        scores = torch.rand(len(rows), generator=generator, device=device)
+        best = top_order(rows, columns, scores, self._top)
+        return rows[best], columns[best]

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from kdiffe_dgl.config import parse_config
+from kdiffe_dgl.data import RecDataset
 from kdiffe_dgl.diffusion.regenerate import pair_keys
+from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.models.contrast import draw_anchors
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.kdiffe_config import ContrastConfig, KDiffEConfig
@@ -314,3 +316,77 @@ def test_generated_items_of_a_modality_are_among_its_candidates(tiny_dataset: An
         assert not (found & ~allowed).any()
         counts = allowed.sum(axis=1)
         assert (found.sum(axis=1) == np.minimum(counts, 4)).all()
+
+
+def controlled(dataset: RecDataset, **knowledge: object) -> tuple[KDiffE, torch.Tensor]:
+    config = parse_config(KDiffEConfig, {"dim": 8, "knowledge": {"top": 1, **knowledge}}, "test")
+    model = KDiffE(dataset, config, torch.Generator().manual_seed(0), torch.device("cpu"))
+    model.begin_epoch(torch.Generator().manual_seed(1))
+    assert model.regenerated is not None
+    return model, model.regenerated.kept
+
+
+@pytest.mark.parametrize("scoring", ["reconstruction", "context", "structure"])
+def test_controls_of_regeneration_keep_all_or_as_many_at_random(
+    tiny_dataset: RecDataset, scoring: str
+) -> None:
+    model, scored = controlled(tiny_dataset, scoring=scoring, passing=0.5)
+    _, drawn = controlled(tiny_dataset, scoring=scoring, passing=0.5, selection="random")
+    _, every = controlled(tiny_dataset, scoring=scoring, selection="all")
+    assert every.all()
+    assert 0 < int(scored.sum()) < len(scored)
+    assert not torch.equal(scored, drawn)
+    size = model.edges.n_entities
+    for kept in (scored, drawn):  # an edge goes with all others between its ends, or at least its inverse
+        for triple in model.edges.triple[kept].unique():
+            assert kept[model.edges.triple == triple].all()
+    if scoring == "reconstruction":
+        # Each row has one edge at least, whoever chose it.
+        heads = model.edges.head.unique().tolist()
+        assert (
+            model.edges.head[drawn].unique().tolist() == heads == model.edges.head[scored].unique().tolist()
+        )
+    else:
+        low = torch.minimum(model.edges.head, model.edges.tail)
+        keys = low * size + torch.maximum(model.edges.head, model.edges.tail)
+        counts = [torch.bincount(keys[kept].unique() // size, minlength=size) for kept in (scored, drawn)]
+        assert torch.equal(*counts)
+
+
+def test_edge_scores_are_those_of_either_row(tiny_dataset: RecDataset) -> None:
+    model, _ = controlled(tiny_dataset)
+    diffusion = model.knowledge_diffusion
+    assert diffusion is not None
+    context = diffusion.context(model.user_embedding.detach())
+    scores = diffusion.edge_scores(context, torch.Generator())
+    rows = diffusion.denoiser.decode(
+        diffusion.process.reverse(
+            diffusion.matrix, torch.arange(model.edges.n_entities), context, 0, torch.Generator()
+        )
+    )
+    head, tail = model.edges.head, model.edges.tail
+    torch.testing.assert_close(scores, (rows[head, tail] + rows[tail, head]) / 2)
+
+
+def test_controls_of_generated_graphs(tiny_dataset: RecDataset) -> None:
+    found = {}
+    for selection in ("scored", "random", "all"):
+        values = {"dim": 8, "modality": {"top": 2, "selection": selection}}
+        config = parse_config(KDiffEConfig, values, "test")
+        model = KDiffE(tiny_dataset, config, torch.Generator().manual_seed(0), torch.device("cpu"))
+        log = model.begin_epoch(torch.Generator().manual_seed(1))
+        assert (log["diffusion/image"] != 0) == (selection == "scored")
+        state = model.graph_state()
+        found[selection] = torch.stack([state["modality/0/users"], state["modality/0/items"]])
+    own = torch.from_numpy(tiny_dataset.pairs("train")).t()
+    assert torch.equal(found["all"], own)
+    for selection in ("scored", "random"):
+        pairs = found[selection].t()
+        assert len(pairs.unique(dim=0)) == len(pairs)
+        assert torch.equal(pairs[:, 0].unique(return_counts=True)[1], torch.full((len(own[0].unique()),), 2))
+    assert not torch.equal(found["scored"], found["random"])
+
+
+def test_proposals_need_a_reconstruction() -> None:
+    with pytest.raises(InputError, match="candidates only where edges are scored by reconstruction"):
+        parse_config(KDiffEConfig, {"knowledge": {"scoring": "context", "candidates": ["two_hop"]}}, "test")

@@ -1,0 +1,133 @@
+"""How far each triple of the knowledge graph is to be trusted: evidence, set against random triples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from kdiffe_dgl.diffusion.calibration import calibrate, threshold_of
+from kdiffe_dgl.diffusion.decoys import Ends, proportional, random_triples
+from kdiffe_dgl.diffusion.evidence import context_agreement, structure_evidence
+from kdiffe_dgl.graph.hetero import INVERSE, KnowledgeEdges
+
+__all__ = ["Evidence", "TripleTrust"]
+
+Evidence = Literal["context", "structure"]
+
+DECOY_SHARE = 0.1
+"""Decoys put into the graph, as a share of a relation's triples."""
+LEAST_DECOYS = 100
+"""Least decoys of a relation, where it has so many triples: fewer tell little of what chance does."""
+
+
+class TripleTrust:
+    """Scores the triples of a knowledge graph, each by all others and by the interactions.
+
+    Decoys, random triples of the same relations, are put among them before anything is computed, so that an
+    added random triple and a decoy are alike in all that is looked at.
+
+    Parameters
+    ----------
+    edges
+        The knowledge graph, inverses included.
+    n_items
+        Number of items, the first entities.
+    evidence
+        ``"context"``: whether an entity's items are liked by the same users, which tells what matters for the
+        recommendation; ``"structure"``: whether the rest of the graph makes the triple likely, which tells
+        what may be true.
+    generator
+        Source of the decoys (on the CPU).
+    """
+
+    def __init__(
+        self, edges: KnowledgeEdges, n_items: int, evidence: Evidence, generator: torch.Generator
+    ) -> None:
+        self.evidence = evidence
+        named = torch.tensor([not name.endswith(INVERSE) for name in edges.relation_names])
+        forward = torch.nonzero(named[edges.relation.cpu()]).squeeze(1)
+        triples, inverse = edges.triple.cpu()[forward].unique(return_inverse=True)
+        # A symmetric relation has an edge a direction; either stands for the triple.
+        chosen = torch.empty_like(triples)
+        chosen[inverse] = forward
+        head, relation, tail = (x.cpu()[chosen] for x in (edges.head, edges.relation, edges.tail))
+        self._triple_of_edge = torch.searchsorted(triples, edges.triple.cpu())
+        n_relations = edges.n_relations
+        known = torch.bincount(relation, minlength=n_relations)
+        counts = proportional(relation, DECOY_SHARE, n_relations).maximum(known.clamp(max=LEAST_DECOYS))
+        kinds = [torch.zeros(len(head), dtype=torch.int64)]
+        # What joins a relation's own heads and tails is hard to tell; what joins anything is another thing.
+        # Of the context only the former tell: between two entities that are no items there is none.
+        sorts: tuple[Ends, ...] = ("relation", "any") if evidence == "structure" else ("relation",)
+        for kind, ends in enumerate(sorts, start=1):
+            drawn = random_triples(head, relation, tail, counts, edges.n_entities, generator, ends)
+            kinds.append(torch.full((len(drawn[0]),), kind))
+            head, relation, tail = (
+                torch.cat(both) for both in zip((head, relation, tail), drawn, strict=True)
+            )
+        self._head, self._relation, self._tail = head.numpy(), relation.numpy(), tail.numpy()
+        self._n_relations, self._kind = n_relations, torch.cat(kinds)
+        self._decoy = (self._kind > 0).numpy()
+        shape = edges.n_entities, edges.n_entities
+        pairs = np.stack([self._head, self._tail]), np.stack([self._tail, self._head])
+        rows, columns = (each.ravel() for each in pairs)
+        adjacency = sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+        adjacency.setdiag(0)
+        adjacency.eliminate_zeros()
+        adjacency.data[:] = 1
+        self._incidence = adjacency[:, :n_items].tocsr()
+        self._scores: Tensor | None = None
+        if evidence == "structure":
+            # The graph stands still, and so does what it says.
+            found = structure_evidence(adjacency, self._relation, self._head, self._tail)
+            self._scores = self._calibrated(found)
+
+    def scores(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Score all triples and decoys.
+
+        Parameters
+        ----------
+        context
+            Collaborative context of each item, in the first rows, ``[entities, dim]``.
+
+        Returns
+        -------
+        tuple of Tensor
+            Of each edge of the graph, an inverse like its triple, ``[edges]``, and of each decoy; float64 on
+            the CPU: the probability that it is more than a random triple, see
+            :mod:`kdiffe_dgl.diffusion.calibration`.
+        """
+        found = self._scores
+        if found is None:
+            items = context[: self._incidence.shape[1]].cpu().double().numpy()
+            agreement = context_agreement(self._incidence, items, self._head, self._tail)
+            found = self._calibrated(agreement[:, None])
+        decoy = torch.from_numpy(self._decoy)
+        return found[~decoy][self._triple_of_edge], found[decoy]
+
+    def kept(self, context: Tensor, passing: float) -> Tensor:
+        """Tell which edges have a score that only a share of random ones reaches, of either kind of these.
+
+        Parameters
+        ----------
+        context
+            As for :meth:`scores`.
+        passing
+            That share.
+
+        Returns
+        -------
+        Tensor
+            bool ``[edges]``.
+        """
+        edges, decoys = self.scores(context)
+        kinds = self._kind[self._kind > 0]
+        levels = [threshold_of(decoys[kinds == kind].numpy(), passing) for kind in kinds.unique()]
+        return edges > max(levels, default=-torch.inf)
+
+    def _calibrated(self, evidence: np.ndarray) -> Tensor:
+        return torch.from_numpy(calibrate(evidence, self._relation, self._decoy, self._n_relations).score)
