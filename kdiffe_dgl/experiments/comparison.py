@@ -225,7 +225,7 @@ def plan_jobs(plan: Plan, device: str = "auto") -> dict[str, dict[tuple[str, int
 
 
 def compare(
-    plan: Plan | Path | Mapping[str, Any],
+    plan: Plan | str | Path | Mapping[str, Any],
     *,
     jobs: int = 1,
     threads: int | None = None,
@@ -261,7 +261,7 @@ def compare(
 
     Examples
     --------
-    >>> found = compare(Path("plan.yaml"), jobs=4)  # doctest: +SKIP
+    >>> found = compare("plan.yaml", jobs=4)  # doctest: +SKIP
     >>> found.write()  # doctest: +SKIP
     """
     if not isinstance(plan, Plan):

@@ -179,7 +179,7 @@ class Plan:
         }
 
 
-def read_plan(given: Path | Mapping[str, Any]) -> Plan:
+def read_plan(given: str | Path | Mapping[str, Any]) -> Plan:
     """Read a plan.
 
     Parameters
@@ -194,9 +194,10 @@ def read_plan(given: Path | Mapping[str, Any]) -> Plan:
         Naming the place and what is wrong with it.
     """
     values: Mapping[str, Any]
-    if isinstance(given, Path):
-        values, where, folder = read_yaml(given), str(given), given.parent
-        output = Path("runs") / given.stem
+    if isinstance(given, (str, Path)):
+        file_name = Path(given)
+        values, where, folder = read_yaml(file_name), str(given), file_name.parent
+        output = Path("runs") / file_name.stem
     else:
         values, where, folder, output = given, "plan", Path(), Path("runs/comparison")
     file = parse_config(_PlanFile, values, where)

@@ -145,12 +145,22 @@ def mentioned(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
 
 
+def plans(folder: Path) -> None:
+    """Planted data, and the plan of docs/experiments.md with one seed and one epoch in plan.yaml."""
+    planted_data(folder)
+    page = (EXAMPLES.parent / "docs" / "experiments.md").read_text(encoding="utf-8")
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    text = text.replace("seeds: 5", "seeds: 1").replace("training.epochs=30", "training.epochs=1")
+    (folder / "plan.yaml").write_text(text, encoding="utf-8")
+
+
 WORKSPACES: dict[str, Callable[[Path], None]] = {
     "empty": empty,
     "library": library,
     "catalogue": catalogue,
     "books": books,
     "planted": planted_data,
+    "plans": plans,
     "stopped": stopped,
     "published": published,
     "fetched": fetched,
