@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig
 from kdiffe_dgl.models.modality import Projection
+from kdiffe_dgl.search import Between, Choices, Needs, SearchSpace
 
 __all__ = [
     "AttentionConfig",
@@ -31,6 +32,8 @@ Selection = Literal["scored", "random", "all"]
 class AttentionConfig(Component):
     """Attention-aware matrix by random walk with restart."""
 
+    SEARCH: ClassVar[SearchSpace] = {"epsilon": Between(0.0, 1.0)}
+
     walk_length: int = Field(50, ge=1)
     """Steps M of a walk."""
     n_walks: int = Field(8, ge=1)
@@ -43,6 +46,15 @@ class AttentionConfig(Component):
 
 class KnowledgeConfig(Component):
     """Knowledge view and regeneration of the knowledge graph."""
+
+    NEEDS: ClassVar[Needs] = "kg"
+    SEARCH: ClassVar[SearchSpace] = {
+        "layers": Between(1, 3),
+        "residual": Between(0.0, 1.0),
+        "dropout": Between(0.0, 0.5),
+        "normalise": Choices((True, False)),
+        "top": Between(1, 4),
+    }
 
     layers: int = Field(1, ge=0)
     """Layers of relational attention; 0 leaves the knowledge graph out."""
@@ -92,6 +104,15 @@ class KnowledgeConfig(Component):
 class ModalityConfig(Component):
     """Modality views and their generated user-item graphs."""
 
+    NEEDS: ClassVar[Needs] = "features"
+    SEARCH: ClassVar[SearchSpace] = {
+        "gated": Choices((False, True)),
+        "adjacency_weight": Between(0.0, 0.6),
+        "residual": Between(0.0, 1.0),
+        "dropout": Between(0.0, 0.5),
+        "top": Between(1, 5),
+    }
+
     projection: Projection = "linear"
     """How raw features reach the embedding space."""
     gated: bool = False
@@ -118,6 +139,12 @@ class ModalityConfig(Component):
 
 class ContrastConfig(Component):
     """Contrastive terms."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "temperature": Between(0.05, 1.0, log=True),
+        "knowledge_weight": Between(1e-3, 0.3, log=True),
+        "modality_weight": Between(1e-3, 0.3, log=True),
+    }
 
     method: Literal["main", "modalities"] = "main"
     """Contrast each modality with the main view (method 1), or modalities in pairs (method 0)."""
@@ -150,6 +177,12 @@ class SamplingConfig(Component):
 
 class KDiffEConfig(Component):
     """Settings of KDiffE; see the presets for those of the paper."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "layers": Between(1, 3),
+        "ranking": Choices(("bpr", "softmax")),
+        "regularisation": Between(1e-6, 1e-2, log=True),
+    }
 
     dim: int = Field(64, ge=1)
     """Embedding size d."""
