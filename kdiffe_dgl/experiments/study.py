@@ -1,169 +1,252 @@
-"""Variants of one model on one data set over several seeds: trained or found, measured, compared with the first."""
+"""The memory of a search: trials in a journal of JSON lines, so that a search goes on where it stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from kdiffe_dgl.data.dataset import RecDataset
+import numpy as np
+
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.experiments.comparison import RUNS, file_names, require_output
-from kdiffe_dgl.experiments.grid import Watcher, run_grid
-from kdiffe_dgl.experiments.jobs import Job, Source, run_name, trained_alike
-from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
-from kdiffe_dgl.training.config import RunConfig, resolve
+from kdiffe_dgl.search import Choices, Searched
 
-__all__ = ["METRICS", "Resources", "StudyResult", "Variant", "alike", "changed", "run_study"]
+if TYPE_CHECKING:
+    import optuna
 
-METRICS = ("recall@20", "ndcg@20")
+__all__ = ["Pruner", "Study", "Trial", "require_optuna"]
 
+Pruner = Literal["median", "halving", "none"]
+Values = dict[str, Any]
 
-@dataclass(frozen=True)
-class Variant:
-    """A declared change of a model or of its data.
-
-    Parameters
-    ----------
-    name
-        Its name in the tables.
-    overrides
-        Settings of the form ``model.dim=64``.
-    change
-        What is done to the data; null: nothing.
-    """
-
-    name: str
-    overrides: tuple[str, ...] = ()
-    change: Callable[[RecDataset], RecDataset] | None = None
+_REASON = "reason"
+_STARTUP = 8  # trials drawn at random before the sampler learns, and kept from the pruner
 
 
-@dataclass(frozen=True)
-class Resources:
-    """How runs are carried out: see :func:`kdiffe_dgl.experiments.grid.run_grid`."""
-
-    jobs: int = 1
-    threads: int | None = None
-    device: str = "auto"
-    watcher: Watcher | None = None
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """What the variants brought.
-
-    Parameters
-    ----------
-    result
-        Figures by variant and seed, each compared with the first variant.
-    jobs
-        Variant -> its runs, those that failed included.
-    """
-
-    result: DatasetResult
-    jobs: Mapping[str, Sequence[Job]]
-
-    @property
-    def failures(self) -> list[str]:
-        """Return a sentence for each run that failed."""
-        return [
-            f"{entry.name}, seed {seed}: {reason}"
-            for entry in self.result.entries
-            for seed, reason in entry.failures.items()
-        ]
-
-
-def changed(base: RunConfig, overrides: Sequence[str]) -> RunConfig:
-    """Return settings with some of them changed.
+def require_optuna() -> Any:
+    """Return the package Optuna.
 
     Raises
     ------
     InputError
-        If a setting does not exist or a value doesn't fit.
+        If it is not installed.
     """
-    return replace(resolve(base.to_dict(), overrides), evaluation=base.evaluation)
+    try:
+        import optuna  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InputError("tuning needs Optuna; expected pip install 'kdiffe-dgl[tune]'") from error
+    return optuna
 
 
-def run_study(
-    data: Path,
-    base: RunConfig,
-    variants: Sequence[Variant],
-    seeds: Sequence[int],
-    output: Path,
-    resources: Resources | None = None,
-    metrics: Sequence[str] = METRICS,
-) -> StudyResult:
-    """Train what is missing, and compare each variant with the first.
-
-    Variants of the same data and settings share their runs. Epochs are chosen on validation; the test split
-    is read at that epoch alone.
+@dataclass(frozen=True)
+class Trial:
+    """A trial that has ended.
 
     Parameters
     ----------
-    data
-        Folder of the data set.
-    base
-        Settings that the variants change.
-    variants
-        At least one, of different names.
-    seeds
-        Seeds of the runs.
-    output
-        Where runs go.
-    resources
-        Jobs, threads, device, and whom to tell.
-    metrics
-        What is compared.
+    number
+        Its number in the study.
+    state
+        ``"complete"``, ``"pruned"`` where it was stopped as not promising, or ``"failed"``.
+    value
+        Best validation metric of its epochs; null where none was validated.
+    values
+        Setting -> value that was tried.
+    epochs
+        Number of the last validated epoch.
+    seconds
+        Time that it took.
+    reason
+        Why it failed.
+    """
+
+    number: int
+    state: Literal["complete", "pruned", "failed"]
+    value: float | None
+    values: Mapping[str, Any]
+    epochs: int
+    seconds: float
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return types that JSON knows."""
+        return dict(vars(self))
+
+
+class Study:
+    """A search that is kept in a file.
+
+    Parameters
+    ----------
+    file
+        The journal; it is made where it is not there.
+    about
+        What is searched: a study goes on only with the same. JSON types.
+    space
+        Setting -> what is tried.
+    start
+        Values to begin with; those outside the space are left out.
+    seed
+        Seed of the sampler: trial by trial, so that a search that was stopped goes on as if it had not been.
+    pruner
+        ``"median"``: stop a trial below the median of the others at the same epoch; ``"halving"``:
+        successive halving; ``"none"``.
 
     Raises
     ------
     InputError
-        If the data can't be read or a setting does not fit. A run that fails is part of the result.
+        If Optuna is missing, or the file is of another search or damaged.
     """
-    require_output(output)
-    resources = resources or Resources()
-    dataset = RecDataset.load(data)
-    for split in ("train", "validation", "test"):
-        if not len(dataset.pairs(split)):
-            raise InputError(f"{data}: the {split} split is empty; expected interactions in it")
-    cutoffs = {*base.evaluation.cutoffs, *(int(metric.partition("@")[2]) for metric in metrics)}
-    base = replace(base, evaluation=base.evaluation.model_copy(update={"cutoffs": tuple(sorted(cutoffs))}))
-    folder = output / RUNS / file_names([dataset.name])[dataset.name]
-    jobs: dict[str, list[Job]] = {}
-    configs = {variant.name: changed(base, variant.overrides) for variant in variants}
-    for variant in variants:
-        source = Source(data, variant.change)
-        fingerprint = (dataset if variant.change is None else source.load()).fingerprint
-        config = configs[variant.name]
-        jobs[variant.name] = [
-            Job(
-                f"{variant.name}, seed {seed}", source, config, seed,
-                folder / run_name(config, seed, fingerprint), resources.device,
+
+    def __init__(
+        self,
+        file: Path,
+        about: Mapping[str, Any],
+        space: Mapping[str, Searched],
+        start: Values,
+        seed: int,
+        pruner: Pruner,
+    ) -> None:
+        self._optuna = require_optuna()
+        self._space, self._seed = dict(space), seed
+        self._study = self._open(file, pruner)
+        stored = self._study.user_attrs.get("about")
+        if stored is None:
+            self._study.set_user_attr("about", dict(about))
+            inside = {
+                name: value for name, value in start.items() if name in space and space[name].holds(value)
+            }
+            self._study.enqueue_trial(inside)
+        elif stored != dict(about):
+            odd = next(name for name in (*about, *stored) if stored.get(name) != about.get(name))
+            raise InputError(f"{file}: is a search with another {odd}; expected the same, or another folder")
+        self._running: dict[int, optuna.Trial] = {}
+        self._give_up_interrupted()
+
+    def _open(self, file: Path, pruner: Pruner) -> optuna.Study:
+        package = self._optuna
+        pruners: dict[str, Callable[[], Any]] = {
+            "median": lambda: package.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=2),
+            "halving": package.pruners.SuccessiveHalvingPruner,
+            "none": package.pruners.NopPruner,
+        }
+        verbosity = package.logging.get_verbosity()
+        # A line a trial on standard error would tear the bars; what it says is shown by who watches.
+        package.logging.set_verbosity(package.logging.WARNING)
+        try:
+            storage = package.storages.JournalStorage(package.storages.journal.JournalFileBackend(str(file)))
+            study: optuna.Study = package.create_study(
+                storage=storage,
+                study_name="kdiffe",
+                direction="maximize",
+                pruner=pruners[pruner](),
+                load_if_exists=True,
             )
-            for seed in seeds
-        ]  # fmt: skip
-    (output / RUNS).mkdir(parents=True, exist_ok=True)
-    unique = {job.folder: job for mine in jobs.values() for job in mine}
-    ended = {
-        result.job.folder: result
-        for result in run_grid(
-            unique.values(), n_jobs=resources.jobs, threads=resources.threads, watcher=resources.watcher
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{file}: is a damaged journal of a search; expected that of kdiffe tune"
+            ) from error
+        finally:
+            package.logging.set_verbosity(verbosity)
+        return study
+
+    def _give_up_interrupted(self) -> None:
+        """Let trials of a process that was stopped be tried again; they are not part of the budget."""
+        state = self._optuna.trial.TrialState
+        for trial in self._study.get_trials(deepcopy=False, states=(state.RUNNING,)):
+            self._study.tell(trial.number, state=state.FAIL)
+            self._study.enqueue_trial(trial.params)
+
+    def ask(self) -> tuple[int, Values]:
+        """Begin a trial; returns its number and the values to try."""
+        begun = len(self.ended()) + len(self._running)
+        seed = int(np.random.SeedSequence([self._seed, begun]).generate_state(1)[0])
+        self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        trial = self._study.ask()
+        values = {name: self._suggest(trial, name, searched) for name, searched in self._space.items()}
+        self._running[trial.number] = trial
+        return trial.number, values
+
+    @staticmethod
+    def _suggest(trial: optuna.Trial, name: str, searched: Searched) -> Any:
+        if isinstance(searched, Choices):
+            return trial.suggest_categorical(name, searched.values)
+        if searched.whole:
+            return trial.suggest_int(name, int(searched.low), int(searched.high), log=searched.log)
+        return trial.suggest_float(name, searched.low, searched.high, log=searched.log)
+
+    def promising(self, number: int, epoch: int, value: float) -> bool:
+        """Note the validation metric of an epoch; returns whether the trial is worth going on with."""
+        trial = self._running[number]
+        trial.report(value, epoch)
+        return not trial.should_prune()
+
+    def end(self, number: int, value: float | None, seconds: float, reason: str = "") -> None:
+        """End a trial.
+
+        Parameters
+        ----------
+        number
+            Its number.
+        value
+            Best validation metric, where it was trained to its end.
+        seconds
+            Time that it took.
+        reason
+            Why it failed; without value and reason, it was stopped as not promising.
+        """
+        state = self._optuna.trial.TrialState
+        trial = self._running.pop(number)
+        trial.set_user_attr("seconds", seconds)
+        if reason:
+            trial.set_user_attr(_REASON, reason)
+            self._study.tell(trial, state=state.FAIL)
+        elif value is None:
+            self._study.tell(trial, state=state.PRUNED)
+        else:
+            self._study.tell(trial, value)
+
+    def ended(self) -> list[Trial]:
+        """Return the trials that have ended, by number; those that were interrupted are none of them."""
+        state = self._optuna.trial.TrialState
+        names: dict[Any, Literal["complete", "pruned", "failed"]] = {
+            state.COMPLETE: "complete",
+            state.PRUNED: "pruned",
+            state.FAIL: "failed",
+        }
+        found = []
+        for one in self._study.get_trials(deepcopy=False, states=tuple(names)):
+            reason = one.user_attrs.get(_REASON, "")
+            if one.state == state.FAIL and not reason:
+                continue
+            reached = one.intermediate_values
+            value = one.value if one.state == state.COMPLETE else max(reached.values(), default=None)
+            seconds = float(one.user_attrs.get("seconds", 0.0))
+            found.append(
+                Trial(
+                    one.number,
+                    names[one.state],
+                    value,
+                    dict(one.params),
+                    max(reached, default=0),
+                    seconds,
+                    reason,
+                )
+            )
+        return found
+
+    def importance(self) -> dict[str, float]:
+        """Return setting -> share of the variance of the metric that it explains, by functional ANOVA.
+
+        Hutter, Hoos and Leyton-Brown, *An efficient approach for assessing hyperparameter importance*, ICML
+        2014, over the trials that were trained to their end. Empty where fewer than four differ.
+        """
+        complete = [trial for trial in self.ended() if trial.state == "complete"]
+        if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
+            return {}
+        evaluator = self._optuna.importance.FanovaImportanceEvaluator(seed=self._seed)
+        found: dict[str, float] = self._optuna.importance.get_param_importances(
+            self._study, evaluator=evaluator
         )
-    }
-    entries = []
-    for name, mine in jobs.items():
-        own = mine[0].source.load() if any(ended[job.folder].done for job in mine) else dataset
-        measured = [
-            measure_run(own, job.folder, metrics, base.evaluation.test_mask, base.evaluation.cutoffs)
-            for job in mine
-            if ended[job.folder].done
-        ]
-        failures = {job.seed: ended[job.folder].reason for job in mine if not ended[job.folder].done}
-        entries.append(EntryResult.of(name, configs[name], measured, failures))
-    result = DatasetResult.of(dataset.name, dataset, metrics, entries, variants[0].name)
-    return StudyResult(result, jobs)
-
-
-def alike(base: RunConfig, variant: Variant) -> bool:
-    """Say whether a variant changes nothing that a model is trained by."""
-    return variant.change is None and trained_alike(base, changed(base, variant.overrides))
+        return {name: float(share) for name, share in found.items()}

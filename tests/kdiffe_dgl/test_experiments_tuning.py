@@ -74,6 +74,15 @@ def test_what_the_data_lack_and_what_is_given_is_not_searched(tiny_dataset):
     given = set(declared_space(bm3, tiny_dataset, ["model.features={trained: true}", "training.epochs=3"]))
     assert "training.learning_rate" in given
     assert not any(name.startswith("model.features") for name in given)
+    kdiffe = resolve({}, model="kdiffe")
+    parts = {
+        lack: {name.split(".")[1] for name in declared_space(kdiffe, tiny_dataset.replace(**{lack: nothing}))}
+        for lack, nothing in (("kg", None), ("features", {}))
+    }
+    assert "knowledge" not in parts["kg"]
+    assert "modality" in parts["kg"]
+    assert "knowledge" in parts["features"]
+    assert "modality" not in parts["features"]
 
 
 def study(file: Path, seed: int = 0, pruner: str = "median", **about: object) -> Study:
