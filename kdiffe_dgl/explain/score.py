@@ -1,11 +1,12 @@
 r"""The score of one user and one item as a function of the weights of edges.
 
-Both views are linear in the graph of users and items, up to a normalisation at the end. So the score needs
+Both views are linear in the graph of users and items, up to normalisations at the end. So the score needs
 no embeddings of all nodes: a vector of node weights, 1 at the user, is pushed back through the propagation,
 and meets the embeddings once. For a row r of :math:`\sum_l \hat A^l` (:math:`\hat A` is symmetric), the
 main view is :math:`r [U \Vert K]`, and with :math:`a = \hat A r` and :math:`b = \hat A [a_U \Vert 0]` the
 multimodal view is :math:`a [U \Vert F] + b [U \Vert F] + a_I I + \lambda_{adj} \sum_m w_m (G_m r) [U \Vert
-I]`, plus the normalised fusion, where r is the unit vector. A deletion then costs a few products of a
+I]`, plus the normalised fusion, where r is the unit vector. With a temperature, the score is the cosine of the
+two views together. A deletion then costs a few products of a
 sparse matrix with four vectors, and many deletions are columns of one product.
 """
 
@@ -54,7 +55,7 @@ class EdgeScore:
 
     def __init__(self, model: KDiffE) -> None:
         self.edges = ScoreEdges.from_model(model)
-        self._layers = model.config.layers
+        self._layers, self._temperature = model.config.layers, model.config.score_temperature
         self._users = model.user_embedding.detach().cpu().double()
         entities = model.entity_embedding.detach().cpu().double()
         self._raw_items = entities[: model.n_items]
@@ -192,11 +193,15 @@ class EdgeScore:
             rows, batch, change = changed
             share = total[n_users + rows, :, batch]  # [rows, 2]
             main = main.index_add(0, batch, share.unsqueeze(2) * change.unsqueeze(1))
-        score = (main[:, 0] * main[:, 1]).sum(dim=1)
+        views = [main]  # user and item, [size, 2, dim] each
         if self._features is not None:
             fused = self._fused(torch.cat([total, unit], dim=1), graphs)
-            view = fused[:, :2] + self._residual * functional.normalize(fused[:, 2:], dim=2)
-            score = score + (view[:, 0] * view[:, 1]).sum(dim=1)
+            views.append(fused[:, :2] + self._residual * functional.normalize(fused[:, 2:], dim=2))
+        both = torch.cat(views, dim=2)
+        if self._temperature:
+            score = functional.cosine_similarity(both[:, 0], both[:, 1], dim=1) / self._temperature
+        else:
+            score = (both[:, 0] * both[:, 1]).sum(dim=1)
         return score if self._bias is None else score + self._bias[item]
 
     def _fused(self, x: Tensor, graphs: Mapping[str, _Graph]) -> Tensor:

@@ -123,7 +123,8 @@ def _ablations(
     model: KDiffE, representations: Tables, parts: Mapping[str, slice]
 ) -> Iterator[tuple[tuple[str, str], Tables]]:
     """Yield (kind, part) and the representations without it."""
-    dim, views = model.config.dim, model.modality_views
+    views = model.modality_views
+    main, *others = model.score_views()
     if len(parts) > 1:
         for name, columns in parts.items():
             users, items = (np.delete(table, columns, axis=1) for table in representations)
@@ -134,8 +135,8 @@ def _ablations(
             model.device,
         )
         encoded = model.knowledge_encoder(bare, model.entity_embedding, None)[: model.n_items]
-        main = propagate(model.graphs.operator, model.user_embedding, encoded, model.config.layers)
-        yield ("knowledge", KNOWLEDGE), _replaced(representations, slice(0, dim), main)
+        without = propagate(model.graphs.operator, model.user_embedding, encoded, model.config.layers)
+        yield ("knowledge", KNOWLEDGE), _tables(model.joint([without, *others]))
     if views is not None:
         nobody = torch.empty(0, dtype=torch.int64)
         empty = view_operator(interaction_view(nobody, nobody, model.n_users, model.n_items), model.device)
@@ -149,13 +150,11 @@ def _ablations(
                 graphs.operator,
                 {**graphs.generated, name: empty},
             )
-            yield ("modality", name), _replaced(representations, slice(dim, 2 * dim), found)
+            yield ("modality", name), _tables(model.joint([main, found]))
 
 
-def _replaced(representations: Tables, columns: slice, view: tuple[Tensor, Tensor]) -> Tables:
-    """Return representations with the columns of one view exchanged."""
-    users, items = (table.copy() for table in representations)
-    users[:, columns], items[:, columns] = (side.detach().cpu().numpy() for side in view)
+def _tables(view: tuple[Tensor, Tensor]) -> Tables:
+    users, items = (side.cpu().numpy() for side in view)
     return users, items
 
 

@@ -5,7 +5,7 @@ Source: Mo, Liu, Tang, Gao, Liu, *Knowledge-aware Diffusion-Enhanced Multimedia 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -41,6 +41,7 @@ from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.side_by_side import child_generators, side_by_side
 from kdiffe_dgl.training.losses import bpr_loss, softmax_loss, squared_norm
+from kdiffe_dgl.unit_rows import unit_rows
 
 __all__ = ["KDiffE"]
 
@@ -328,7 +329,7 @@ class KDiffE(RecommenderModel):
                     projected, users, items, graphs.operator, graphs.generated, from_users
                 )
             )
-        every_user, every_item = self._joint(score_views, graphs.items)
+        every_user, every_item = self.joint(score_views, graphs.items)
         if config.ranking == "softmax":
             user, candidates = every_user[step.users], _rows(every_item, step.candidates)
             terms = {"softmax": softmax_loss(user, candidates, step.targets, step.log_weight)}
@@ -351,13 +352,23 @@ class KDiffE(RecommenderModel):
         terms["regularisation"] = config.regularisation * squared_norm([users, entities])
         return terms
 
-    def _joint(self, views: list[View], chosen: Tensor | None) -> View:
-        """Return users and items whose dot product is the fused score, item bias included."""
-        users, items = [view[0] for view in views], [view[1] for view in views]
+    def joint(self, views: Sequence[View], chosen: Tensor | None = None) -> View:
+        """Return users and items whose dot product is the fused score, temperature and item bias included.
+
+        Parameters
+        ----------
+        views
+            Users ``[users, dim]`` and items ``[items, dim]`` of each view that speaks in the score.
+        chosen
+            Which items the views hold, int64; null: all.
+        """
+        users, items = (torch.cat([view[side] for view in views], dim=1) for side in (0, 1))
+        if self.config.score_temperature:
+            users, items = unit_rows(users) / self.config.score_temperature, unit_rows(items)
         if self.item_bias is not None:
-            users = [*users, users[0].new_ones(len(users[0]), 1)]
-            items = [*items, _rows(self.item_bias, chosen)]
-        return torch.cat(users, dim=1), torch.cat(items, dim=1)
+            users = torch.cat([users, users.new_ones(len(users), 1)], dim=1)
+            items = torch.cat([items, _rows(self.item_bias, chosen)], dim=1)
+        return users, items
 
     def _modality_contrast(
         self, graphs: StepGraphs, main: View, users: Tensor, projected: dict[str, Tensor], anchors: Anchors
@@ -378,8 +389,8 @@ class KDiffE(RecommenderModel):
         return torch.stack(terms).sum() if terms else main[0].new_zeros(())
 
     @torch.no_grad()
-    def representations(self) -> View:
-        """Return main and multimodal view side by side; see the base class."""
+    def score_views(self) -> list[View]:
+        """Return the views that speak in the score, the main one and, with features, the multimodal one."""
         users, entities, graphs = self.user_embedding, self.entity_embedding, self.graphs
         views = [self._main_view(graphs, self._knowledge_views(graphs)[0], users, entities, None)]
         if self.modality_views is not None:
@@ -388,7 +399,12 @@ class KDiffE(RecommenderModel):
             views.append(
                 self.modality_views.multimodal(projected, users, items, graphs.operator, graphs.generated)
             )
-        return self._joint(views, None)
+        return views
+
+    @torch.no_grad()
+    def representations(self) -> View:
+        """Return the views of the score side by side; see the base class."""
+        return self.joint(self.score_views())
 
     # --- optimisers ------------------------------------------------------------------------------
 
