@@ -5,9 +5,9 @@ no embeddings of all nodes: a vector of node weights, 1 at the user, is pushed b
 and meets the embeddings once. For a row r of :math:`\sum_l \hat A^l` (:math:`\hat A` is symmetric), the
 main view is :math:`r [U \Vert K]`, and with :math:`a = \hat A r` and :math:`b = \hat A [a_U \Vert 0]` the
 multimodal view is :math:`a [U \Vert F] + b [U \Vert F] + a_I I + \lambda_{adj} \sum_m w_m (G_m r) [U \Vert
-I]`, plus the normalised fusion, where r is the unit vector. With a temperature, the score is the cosine of the
-two views together. A deletion then costs a few products of a
-sparse matrix with four vectors, and many deletions are columns of one product.
+I]`, plus the normalised fusion, where r is the unit vector. With a temperature, the score is the cosine over
+both views together. A deletion then costs a few products of a sparse matrix with four vectors, and many
+deletions are columns of one product.
 """
 
 from __future__ import annotations

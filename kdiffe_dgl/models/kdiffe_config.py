@@ -191,8 +191,8 @@ class KDiffEConfig(Component):
     ranking: Literal["bpr", "softmax"] = "bpr"
     """Ranking loss: pairs with a sampled negative (paper), or cross entropy over all items."""
     score_temperature: float = Field(0.0, ge=0)
-    """Temperature τ of a score: the cosine of user and item over all views, divided by τ. 0: their dot product
-    (paper)."""
+    """Temperature τ of a score: the cosine of user and item over all views, divided by τ. 0: their dot
+    product (paper)."""
     item_bias: bool = False
     """Whether an item has a learned bias in its score, which starts at the log of its popularity. Both
     views normalise item vectors, so that without it popularity is hard to express."""
