@@ -30,6 +30,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("kdiffe_dgl.cli.explain:explain", "Show why an item was recommended."),
     "inspect": ("kdiffe_dgl.cli.inspect:inspect", "Show what diffusion did, and what a model attends to."),
     "compare": ("kdiffe_dgl.cli.compare:compare", "Compare models over data sets and seeds."),
+    "ablate": ("kdiffe_dgl.cli.ablate:ablate", "Leave out one part of KDiffE at a time; vary settings."),
     "tune": ("kdiffe_dgl.cli.tune:tune", "Search the settings of a model on validation."),
     "report": ("kdiffe_dgl.cli.report:report", "Write the HTML report of a run."),
 }

@@ -11,9 +11,17 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.changes import ShuffledItems, WithoutFeatures
 from kdiffe_dgl.experiments.comparison import FIGURES, RESULTS, TABLES, file_names, write_figures
-from kdiffe_dgl.experiments.study import METRICS, Resources, StudyResult, Variant, alike, changed, run_study
 from kdiffe_dgl.experiments.summaries import dataset_tables
 from kdiffe_dgl.experiments.tables import Cell, ResultTable
+from kdiffe_dgl.experiments.variants import (
+    METRICS,
+    Resources,
+    StudyResult,
+    Variant,
+    alike,
+    changed,
+    run_study,
+)
 from kdiffe_dgl.serving import files
 from kdiffe_dgl.serving.run_folder import installed_versions
 from kdiffe_dgl.training.config import RunConfig
@@ -124,7 +132,7 @@ class Sweep:
 
 
 def read_sweep(text: str) -> Sweep:
-    """Read ``attention.epsilon=0,0.3,0.6``; a setting is one of the model unless it begins with ``training.``.
+    """Read ``attention.epsilon=0,0.3,0.6``: of the model, unless it begins with ``training.``.
 
     Raises
     ------
@@ -324,7 +332,8 @@ def ablate(
     InputError
         If the data, an arm or a setting do not fit.
     """
-    chosen, left_out = [], []
+    chosen: list[Variant] = []
+    left_out: list[str] = []
     if only or not sweeps:
         chosen, left_out = choose_arms(RecDataset.load(data), base, only)
     for sweep in sweeps:  # mistakes are told before anything is trained

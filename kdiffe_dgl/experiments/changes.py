@@ -1,4 +1,4 @@
-"""Changes of a data set that experiments make on purpose; callable, equal by value, and fit for other processes."""
+"""Changes of a data set that experiments make; callable, equal by value, and fit for other processes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class RandomTriples:
         generator = torch.Generator().manual_seed(self.seed)
         drawn = random_triples(head, relation, tail, counts, kg.n_entities, generator, self.ends)
         columns = dict(zip(("head", "relation", "tail"), (each.numpy() for each in drawn), strict=True))
-        added = pl.DataFrame(columns).with_columns(source=pl.lit(NOISE)).cast(dict(kg.triples.schema))
+        added = pl.DataFrame(columns).with_columns(source=pl.lit(NOISE)).cast(kg.triples.schema)
         triples = pl.concat([kg.triples, added.select(kg.triples.columns)])
         return dataset.replace(kg=dataclasses.replace(kg, triples=triples))
 

@@ -1,0 +1,132 @@
+"""Arms, changes of data, curves over settings, and the command: against what the data and the runs say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from kdiffe_dgl.cli import main
+from kdiffe_dgl.data import RecDataset
+from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.experiments.ablation import ARMS, choose_arms, read_sweep
+from kdiffe_dgl.experiments.changes import (
+    NOISE,
+    RandomInteractions,
+    RandomTriples,
+    ShuffledItems,
+    WithoutFeatures,
+)
+from kdiffe_dgl.experiments.variants import alike, changed
+from kdiffe_dgl.training.config import resolve
+
+SMALL = ["model.dim=4", "training.epochs=1", "model.knowledge.diffusion.hidden=4"]
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_dataset: RecDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ablation") / "data"
+    tiny_dataset.save(path)
+    return path
+
+
+def test_shuffled_items_keep_the_shape_of_the_graph(tiny_dataset: RecDataset) -> None:
+    before, changed_set = tiny_dataset.kg, ShuffledItems()(tiny_dataset)
+    after = changed_set.kg
+    assert before is not None and after is not None  # noqa: PT018
+    for column in ("head", "tail"):
+        counts = [np.sort(np.bincount(kg.triples[column].to_numpy())) for kg in (before, after)]
+        np.testing.assert_array_equal(counts[0], counts[1])
+    assert not before.triples.equals(after.triples)
+    assert changed_set.fingerprint == ShuffledItems()(tiny_dataset).fingerprint
+
+
+@pytest.mark.parametrize("ends", ["relation", "any"])
+def test_random_triples_are_a_share_of_each_relation(tiny_dataset: RecDataset, ends: str) -> None:
+    after = RandomTriples(0.5, ends)(tiny_dataset).kg  # type: ignore[arg-type]
+    assert tiny_dataset.kg is not None
+    assert after is not None
+    added = after.triples["source"] == NOISE
+    known = tiny_dataset.kg.triples
+    assert after.triples.filter(~added).equals(known)
+    expected = np.floor(np.bincount(known["relation"]) * 0.5 + 0.5)
+    np.testing.assert_array_equal(np.bincount(after.triples.filter(added)["relation"]), expected)
+    pairs = after.triples.select("head", "tail").to_numpy()
+    pairs = np.sort(pairs[added.to_numpy()], axis=1)
+    true = np.sort(known.select("head", "tail").to_numpy(), axis=1)
+    assert not set(map(tuple, pairs)) & set(map(tuple, true))
+
+
+def test_random_interactions_touch_training_alone(tiny_dataset: RecDataset) -> None:
+    after = RandomInteractions(0.5)(tiny_dataset)
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(after.pairs(split), tiny_dataset.pairs(split))
+    before, now = ({tuple(pair) for pair in each.pairs("train")} for each in (tiny_dataset, after))
+    assert before < now
+    assert len(now) == len(before) + round(0.5 * len(before))
+
+
+def test_every_arm_changes_what_is_trained(tiny_dataset: RecDataset) -> None:
+    base = resolve({"model": {"name": "kdiffe"}}, SMALL)
+    chosen, left_out = choose_arms(tiny_dataset, base, ())
+    assert not left_out
+    assert [variant.name for variant in chosen if variant.name.endswith(("image", "text"))] == [
+        "without image", "without text",
+    ]  # fmt: skip
+    assert len(chosen) == len(ARMS) + 1
+    assert not any(alike(base, variant) for variant in chosen)
+    assert len({(variant.overrides, variant.change) for variant in chosen}) == len(chosen)
+    bare = WithoutFeatures(("image", "text"))(tiny_dataset).replace(kg=None)
+    fewer, told = choose_arms(bare, changed(base, ["model.attention.epsilon=0"]), ())
+    assert [variant.name for variant in fewer] == ["without guidance"]
+    assert len(told) == len(ARMS) - 1
+    assert "without-attention: it changes nothing in these settings" in told
+
+
+@pytest.mark.parametrize(
+    ("model", "only", "told"),
+    [
+        ("lightgcn", (), "the model is 'lightgcn'; expected kdiffe"),
+        ("kdiffe", ("without-luck",), "--only without-luck: is no arm; expected some of without-attention"),
+        ("kdiffe", ("without-attention",), "it changes nothing in these settings"),
+    ],
+)
+def test_arms_that_do_not_fit_are_refused(
+    tiny_dataset: RecDataset, model: str, only: tuple[str, ...], told: str
+) -> None:
+    overrides = ["model.attention.epsilon=0"] if model == "kdiffe" else []
+    with pytest.raises(InputError, match=told):
+        choose_arms(tiny_dataset, resolve({}, overrides, model=model), only)
+
+
+@pytest.mark.parametrize("text", ["attention.epsilon", "attention.epsilon=", "a=1,1", "=1", "a=1,,2"])
+def test_sweeps_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="expected a setting and different values"):
+        read_sweep(text)
+
+
+def test_the_command_compares_arms_and_varies_settings(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["ablate", "--data", str(folder), "--out", str(out), "--seeds", "1", "--quiet"]
+    arguments += [word for setting in SMALL for word in ("--set", setting)]
+    arguments += ["--only", "random-edges", "--vary", "attention.epsilon=0,0.9"]
+    first = CliRunner().invoke(main, arguments)
+    assert first.exit_code == 0, first.output
+    facts = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert set(facts["arms"]["entries"]) == {"full model", "random edges"}
+    assert {one["reference"] for one in facts["arms"]["comparisons"]} == {"full model"}
+    # The default ε is 0.9: that value is the full model, and shares its runs.
+    sweep = facts["sweeps"]["model.attention.epsilon"]["entries"]
+    full, same = (sweep[name]["summary"]["recall@20"] for name in ("full model", "attention.epsilon = 0.9"))
+    assert full == same
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert {"arms.png", "differences.png", "model.attention.epsilon.png"} <= names
+    assert "random edges" in (out / "tables.md").read_text(encoding="utf-8")
+    runs = sorted(path.stat().st_mtime_ns for path in (out / "runs").rglob("metrics.json"))
+    assert len(runs) == 3
+    again = CliRunner().invoke(main, arguments)
+    assert again.exit_code == 0
+    assert sorted(path.stat().st_mtime_ns for path in (out / "runs").rglob("metrics.json")) == runs
