@@ -12,6 +12,7 @@ deletions are columns of one product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -56,6 +57,7 @@ class EdgeScore:
     def __init__(self, model: KDiffE) -> None:
         self.edges = ScoreEdges.from_model(model)
         self._layers, self._temperature = model.config.layers, model.config.score_temperature
+        self._scale = math.sqrt(model.config.modality.score_weight)
         self._users = model.user_embedding.detach().cpu().double()
         entities = model.entity_embedding.detach().cpu().double()
         self._raw_items = entities[: model.n_items]
@@ -196,7 +198,8 @@ class EdgeScore:
         views = [main]  # user and item, [size, 2, dim] each
         if self._features is not None:
             fused = self._fused(torch.cat([total, unit], dim=1), graphs)
-            views.append(fused[:, :2] + self._residual * functional.normalize(fused[:, 2:], dim=2))
+            view = fused[:, :2] + self._residual * functional.normalize(fused[:, 2:], dim=2)
+            views.append(self._scale * view)
         both = torch.cat(views, dim=2)
         if self._temperature:
             score = functional.cosine_similarity(both[:, 0], both[:, 1], dim=1) / self._temperature

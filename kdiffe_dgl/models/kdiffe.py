@@ -5,6 +5,7 @@ Source: Mo, Liu, Tang, Gao, Liu, *Knowledge-aware Diffusion-Enhanced Multimedia 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -358,11 +359,17 @@ class KDiffE(RecommenderModel):
         Parameters
         ----------
         views
-            Users ``[users, dim]`` and items ``[items, dim]`` of each view that speaks in the score.
+            Users ``[users, dim]`` and items ``[items, dim]`` of each view that speaks in the score: the main
+            view, then the multimodal one, if there is one.
         chosen
             Which items the views hold, int64; null: all.
         """
-        users, items = (torch.cat([view[side] for view in views], dim=1) for side in (0, 1))
+        main, *others = views
+        # The factor of a dot product, shared by its two sides.
+        scale = math.sqrt(self.config.modality.score_weight)
+        users, items = (
+            torch.cat([main[side], *(scale * view[side] for view in others)], dim=1) for side in (0, 1)
+        )
         if self.config.score_temperature:
             users, items = unit_rows(users) / self.config.score_temperature, unit_rows(items)
         if self.item_bias is not None:

@@ -25,7 +25,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "knowledge": {"main": "regenerated", "candidates": ["two_hop"], "normalise": False, "layers": 2},
         "modality": {"gated": True, "top": 2},
     },
-    "temperature": {"score_temperature": 0.3, "item_bias": True, "knowledge": {"layers": 2}},
+    "temperature": {
+        "score_temperature": 0.3,
+        "item_bias": True,
+        "knowledge": {"layers": 2},
+        "modality": {"score_weight": 0.4},
+    },
     "no walks": {"attention": {"epsilon": 0.0}, "layers": 0, "knowledge": {"layers": 3}},
     "no knowledge": {"knowledge": {"layers": 0}},
 }
