@@ -118,7 +118,7 @@ class ModalityConfig(Component):
     gated: bool = False
     """Whether the multimodal view reads a projected feature as a gate on the item's embedding."""
     score_weight: float = Field(1.0, ge=0)
-    """Weight of the multimodal view's dot product in the score, beside that of the main view (1 in the paper)."""
+    """Weight of the multimodal view's dot product in the score, beside that of the main view (paper: 1)."""
     adjacency_weight: float = Field(0.2, ge=0)
     """Weight λ_adj of the embeddings aggregated over the generated graph."""
     residual: float = Field(0.5, ge=0)
