@@ -31,6 +31,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("kdiffe_dgl.cli.inspect:inspect", "Show what diffusion did, and what a model attends to."),
     "compare": ("kdiffe_dgl.cli.compare:compare", "Compare models over data sets and seeds."),
     "ablate": ("kdiffe_dgl.cli.ablate:ablate", "Leave out one part of KDiffE at a time; vary settings."),
+    "robustness": ("kdiffe_dgl.cli.robustness:robustness", "Add noise: what it costs, what is thrown out."),
     "tune": ("kdiffe_dgl.cli.tune:tune", "Search the settings of a model on validation."),
     "report": ("kdiffe_dgl.cli.report:report", "Write the HTML report of a run."),
 }

@@ -1,0 +1,328 @@
+"""What noise costs, and how much of it regeneration throws out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.diffusion.decoys import Ends
+from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.evaluation.significance import SeedSummary, over_seeds
+from kdiffe_dgl.experiments.ablation import write_study
+from kdiffe_dgl.experiments.changes import NOISE, RandomInteractions, RandomTriples
+from kdiffe_dgl.experiments.jobs import Job
+from kdiffe_dgl.experiments.summaries import dataset_tables
+from kdiffe_dgl.experiments.tables import Cell, ResultTable
+from kdiffe_dgl.experiments.variants import METRICS, Resources, StudyResult, Variant, run_study
+from kdiffe_dgl.models.kdiffe import KDiffE
+from kdiffe_dgl.serving.run_folder import RunFolder, installed_versions
+from kdiffe_dgl.training.config import RunConfig
+from kdiffe_dgl.training.restore import restore_model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["LEVELS", "Robustness", "area_under_curve", "robustness", "sorted_out"]
+
+CLEAN = Variant("no noise")
+LEVELS = (0.1, 0.25, 0.5, 1.0)
+
+
+def area_under_curve(good: np.ndarray, score: np.ndarray) -> float:
+    """Return the probability that a good one has a greater score than a bad one, ties counted half.
+
+    Parameters
+    ----------
+    good
+        bool ``[n]``.
+    score
+        ``[n]``.
+
+    Returns
+    -------
+    float
+        NaN where there are not both.
+    """
+    n_good = int(good.sum())
+    if n_good in (0, len(good)):
+        return float("nan")
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    # The mean rank of equal scores (Mann and Whitney 1947).
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((rank[good].sum() - n_good * (n_good + 1) / 2) / (n_good * (len(good) - n_good)))
+
+
+def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[str, float]:
+    """Tell how well the regeneration of a finished run told good triples from bad ones.
+
+    Parameters
+    ----------
+    run
+        The run.
+    dataset
+        Its data.
+    good
+        Which of the stored triples are good, bool ``[triples]``.
+
+    Returns
+    -------
+    dict
+        ``gone``: share of bad triples thrown out (the recall of throwing out); ``precision``: share of what
+        was thrown out that was bad; ``stay``: share of good triples that stay; ``auc``: of the scores. NaN
+        where there is nothing of the kind.
+
+    Raises
+    ------
+    InputError
+        If the run has no regenerated knowledge graph.
+    """
+    model = restore_model(run, dataset)
+    if not isinstance(model, KDiffE) or model.knowledge_diffusion is None or model.regenerated is None:
+        raise InputError(f"{run.path}: has no regenerated knowledge graph; expected a run of kdiffe with one")
+    diffusion = model.knowledge_diffusion
+    with torch.no_grad():
+        scores = diffusion.edge_scores(
+            diffusion.context(model.user_embedding), torch.Generator().manual_seed(0)
+        )
+    # An edge for each triple: an inverse has the score of its triple, and stays with it.
+    triples, first = np.unique(model.edges.triple.numpy(), return_index=True)
+    kept, score = model.regenerated.kept.numpy()[first], scores.numpy()[first]
+    fine = good[triples]
+
+    def share(of: np.ndarray, among: np.ndarray) -> float:
+        return float(of[among].mean()) if among.any() else float("nan")
+
+    return {
+        "gone": share(~kept, ~fine),
+        "precision": share(~fine, ~kept),
+        "stay": share(kept, fine),
+        "auc": area_under_curve(fine, score),
+    }
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What noise did.
+
+    Parameters
+    ----------
+    study
+        Runs without noise, and with each kind and level of it.
+    levels
+        Kind of noise -> variant -> its level.
+    edges
+        Variant -> one mapping a run, see :func:`sorted_out`, of added triples against the others.
+    planted
+        The same of planted triples that cause interactions against all others, without noise; empty where
+        the data have no such truth.
+    """
+
+    study: StudyResult
+    levels: Mapping[str, Mapping[str, float]]
+    edges: Mapping[str, Sequence[Mapping[str, float]]]
+    planted: Sequence[Mapping[str, float]]
+
+    @property
+    def failures(self) -> list[str]:
+        """Return a sentence for each run that failed."""
+        return self.study.failures
+
+    def tables(self) -> list[ResultTable]:
+        """Return figures by noise, what is lost, and what regeneration threw out."""
+        name = self.study.result.name
+        found = [dataset_tables(self.study.result)[0], self._losses()]
+        if self.edges:
+            found.append(_sorted_table(f"{name}: added triples after regeneration", self.edges))
+        if self.planted:
+            rows = {"cause interactions": self.planted}
+            found.append(_sorted_table(f"{name}: planted triples that cause interactions, and others", rows))
+        return found
+
+    def _losses(self) -> ResultTable:
+        result = self.study.result
+        clean = result.entries[0].summary()
+        rows = []
+        for entry in result.entries[1:]:
+            summary = entry.summary()
+            cells = [Cell(entry.name)]
+            for metric in result.metrics:
+                contrast = result.contrast(metric, entry.name)
+                if metric not in summary or contrast is None or not clean[metric].mean:
+                    cells.append(Cell("–"))
+                    continue
+                change = summary[metric].mean / clean[metric].mean - 1
+                cells.append(Cell(f"{change:+.2%}", mark=contrast.mark))
+            rows.append(tuple(cells))
+        header = ("", *(f"{metric}, change" for metric in result.metrics))
+        note = "Relative to the model without noise; * p < 0.05, ** p < 0.01, as in the table above."
+        return ResultTable(f"{result.name}: what noise costs", header, tuple(rows), (note,), "losses")
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the figures, by file name without suffix."""
+        # Imported here: who only wants the tables does not wait for matplotlib.
+        from kdiffe_dgl.experiments.curves import curves  # noqa: PLC0415
+
+        result = self.study.result
+        summaries = {entry.name: entry.summary() for entry in result.entries if entry.runs}
+        panels: dict[str, dict[str, Any]] = {metric: {} for metric in result.metrics}
+        for kind, levels in self.levels.items():
+            at = [(0.0, CLEAN.name), *((level, name) for name, level in levels.items())]
+            for metric, lines in panels.items():
+                points = [(place, summaries[name][metric]) for place, name in at if name in summaries]
+                lines[f"random {kind}"] = _line(points)
+        made = {"noise": curves(panels, "noise, as a share of what there is")}
+        if self.edges:
+            level_of = {name: level for levels in self.levels.values() for name, level in levels.items()}
+            lines = {}
+            for key, label in (("gone", "added triples gone"), ("stay", "others stay"), ("auc", "AUC")):
+                points = [(level_of[name], _mean(runs)[key]) for name, runs in self.edges.items()]
+                lines[label] = _line(points)
+            made["regeneration"] = curves({"After regeneration": lines}, "added triples, as a share")
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, as types that JSON knows."""
+
+        def plain(runs: Sequence[Mapping[str, float]]) -> list[dict[str, float | None]]:
+            return [
+                {key: value if np.isfinite(value) else None for key, value in run.items()} for run in runs
+            ]
+
+        return {
+            "versions": installed_versions(),
+            **self.study.result.to_dict(),
+            "levels": {kind: dict(levels) for kind, levels in self.levels.items()},
+            "added_triples": {name: plain(runs) for name, runs in self.edges.items()},
+            "planted": plain(self.planted),
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write results.json, tables.md and figures/ into a folder."""
+        write_study(folder, self.tables(), self.figures(), self.to_dict())
+
+
+def _line(points: Sequence[tuple[float, SeedSummary]]) -> tuple[list[float], list[float], list[float]]:
+    return [place for place, _ in points], [one.mean for _, one in points], [one.std for _, one in points]
+
+
+def _mean(runs: Sequence[Mapping[str, float]]) -> dict[str, SeedSummary]:
+    return over_seeds(runs)
+
+
+def _sorted_table(title: str, rows: Mapping[str, Sequence[Mapping[str, float]]]) -> ResultTable:
+    heading = {
+        "gone": "bad ones gone",
+        "precision": "bad among those gone",
+        "stay": "good ones stay",
+        "auc": "AUC of scores",
+    }
+    body = []
+    for name, runs in rows.items():
+        summary = _mean(runs)
+        cells = [Cell(f"{summary[key].mean:.3f}" if summary[key].mean >= 0 else "–") for key in heading]
+        body.append((Cell(name), *cells))
+    return ResultTable(title, ("", *heading.values()), tuple(body), ("Mean over seeds.",), "regeneration")
+
+
+def _planted_truth(data: Path, dataset: RecDataset) -> np.ndarray | None:
+    """Return which stored triples cause interactions; null where the folder does not tell."""
+    path = data / "truth" / "triples.parquet"
+    if dataset.kg is None or not path.is_file():
+        return None
+    truth = pl.read_parquet(path).select("head_id", "relation", "tail_id", "relevant")
+    kg = dataset.kg
+    ids, names = kg.entities["id"], kg.relations["name"]
+    stored = kg.triples.select(
+        head_id=ids.gather(kg.triples["head"]),
+        relation=names.gather(kg.triples["relation"]),
+        tail_id=ids.gather(kg.triples["tail"]),
+    )
+    found = stored.join(truth, on=["head_id", "relation", "tail_id"], how="left", maintain_order="left")
+    return found["relevant"].fill_null(False).to_numpy()
+
+
+def robustness(
+    data: Path,
+    base: RunConfig,
+    output: Path,
+    *,
+    triples: Sequence[float] = LEVELS,
+    interactions: Sequence[float] = (),
+    ends: Ends = "relation",
+    seeds: Sequence[int] = range(5),
+    metrics: Sequence[str] = METRICS,
+    resources: Resources | None = None,
+) -> Robustness:
+    """Train without noise and with each level of it, and see what it costs and what is thrown out.
+
+    Parameters
+    ----------
+    data
+        Folder of the data set.
+    base
+        Settings.
+    output
+        Folder for runs and results.
+    triples
+        Random triples to add, as shares of those that there are, a run each.
+    interactions
+        Random interactions to add to the training split, as shares.
+    ends
+        What random triples join: see :func:`kdiffe_dgl.diffusion.decoys.random_triples`.
+    seeds
+        Seeds of the runs; the noise is the same for all.
+    metrics
+        What is compared.
+    resources
+        Jobs, threads, device, and whom to tell.
+
+    Raises
+    ------
+    InputError
+        If there is no noise to add, or the data can't take it.
+    """
+    dataset = RecDataset.load(data)
+    if not triples and not interactions:
+        raise InputError("robustness: no noise is asked for; expected levels of triples or of interactions")
+    if triples and dataset.kg is None:
+        raise InputError(f"{data}: has no knowledge graph; expected one, or --interactions alone")
+    made: dict[str, dict[str, float]] = {}
+    variants = [CLEAN]
+    for kind, levels in (("triples", triples), ("interactions", interactions)):
+        for level in sorted(set(levels)):
+            if not 0 < level <= 10:
+                raise InputError(f"robustness: a level is {level:g}; expected more than 0 and at most 10")
+            change = RandomTriples(level, ends) if kind == "triples" else RandomInteractions(level)
+            variant = Variant(f"{kind} +{level:.0%}" if level >= 0.01 else f"{kind} +{level:g}", (), change)
+            variants.append(variant)
+            made.setdefault(kind, {})[variant.name] = level
+    study = run_study(data, base, variants, seeds, output, resources, metrics)
+    done = {run.folder for entry in study.result.entries for run in entry.runs}
+    edges = {}
+    for variant in variants:
+        found = [job for job in study.jobs[variant.name] if job.folder in done]
+        if isinstance(variant.change, RandomTriples) and found and base.name == KDiffE.name:
+            edges[variant.name] = _of_added(found)
+    truth = _planted_truth(data, dataset)
+    planted: list[dict[str, float]] = []
+    if truth is not None and base.name == KDiffE.name:
+        planted = [
+            sorted_out(RunFolder(job.folder), dataset, truth)
+            for job in study.jobs[CLEAN.name]
+            if job.folder in done
+        ]
+    return Robustness(study, made, edges, planted)
+
+
+def _of_added(jobs: Sequence[Job]) -> list[dict[str, float]]:
+    dataset = jobs[0].source.load()
+    assert dataset.kg is not None
+    good = (dataset.kg.triples["source"] != NOISE).to_numpy()
+    return [sorted_out(RunFolder(job.folder), dataset, good) for job in jobs]

@@ -1,0 +1,81 @@
+"""Noise: what it costs and what regeneration throws out, against the runs themselves and scikit-learn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from sklearn.metrics import precision_score, recall_score, roc_auc_score
+
+from kdiffe_dgl.cli import main
+from kdiffe_dgl.data import RecDataset
+from kdiffe_dgl.data.planted_files import save_planted
+from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kdiffe_dgl.experiments.changes import NOISE, RandomTriples
+from kdiffe_dgl.experiments.robustness import area_under_curve
+from kdiffe_dgl.models.kdiffe import KDiffE
+from kdiffe_dgl.serving.run_folder import RunFolder
+from kdiffe_dgl.training.restore import restore_model
+
+
+def test_area_under_curve_equals_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    good, score = rng.random(200) < 0.3, rng.integers(0, 10, 200) / 10
+    assert area_under_curve(good, score) == pytest.approx(roc_auc_score(good, score), abs=1e-12)
+    assert np.isnan(area_under_curve(np.ones(3, dtype=bool), np.arange(3.0)))
+
+
+def test_the_command_tells_what_is_thrown_out(tmp_path: Path) -> None:
+    made = planted(PlantedConfig(n_users=60, n_items=60, n_values=6, interactions_per_user=8))
+    data, out = tmp_path / "planted", tmp_path / "out"
+    save_planted(made, data)
+    arguments = ["robustness", "--data", str(data), "--out", str(out), "--seeds", "1", "--quiet"]
+    arguments += ["--triples", "0.5", "--set", "model.dim=4", "--set", "training.epochs=1"]
+    arguments += ["--set", "model.knowledge.scoring=context"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    facts = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert facts["levels"] == {"triples": {"triples +50%": 0.5}}
+    noisy = RandomTriples(0.5)(made.dataset)
+    entry = facts["entries"]["triples +50%"]["runs"][0]
+    model = restore_model(RunFolder(entry["folder"]), noisy)
+    assert isinstance(model, KDiffE)
+    assert model.regenerated is not None
+    assert model.knowledge_diffusion is not None
+    assert noisy.kg is not None
+    added = (noisy.kg.triples["source"] == NOISE).to_numpy()[model.edges.triple.numpy()]
+    gone = ~model.regenerated.kept.numpy()
+    diffusion = model.knowledge_diffusion
+    scores = diffusion.edge_scores(diffusion.context(model.user_embedding.detach()), torch.Generator())
+    found = facts["added_triples"]["triples +50%"][0]
+    # Over edges of both directions as over triples: each triple has two.
+    assert found["gone"] == pytest.approx(recall_score(added, gone))
+    assert found["precision"] == pytest.approx(precision_score(added, gone))
+    assert found["stay"] == pytest.approx(recall_score(~added, ~gone))
+    assert found["auc"] == pytest.approx(roc_auc_score(~added, scores.numpy()), abs=1e-9)
+    assert 0 < facts["planted"][0]["auc"] < 1
+    figures = {path.name for path in (out / "figures").iterdir()}
+    assert {"noise.png", "regeneration.png"} <= figures
+    assert "what noise costs" in (out / "tables.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--triples", "0"], "a level is 0; expected more than 0 and at most 10"),
+        (["--triples", "half"], "'half' is not a list of shares such as 0.1,0.5,1"),
+        (["--triples", "nan"], "a level is nan"),
+    ],
+)
+def test_bad_levels_are_told(tiny_dataset: RecDataset, tmp_path: Path, options: list[str], told: str) -> None:
+    tiny_dataset.save(tmp_path / "data")
+    out = tmp_path / "out"
+    arguments = ["robustness", "--data", str(tmp_path / "data"), "--out", str(out), *options]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert told in result.output
+    assert not out.exists()
