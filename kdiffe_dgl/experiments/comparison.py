@@ -13,6 +13,7 @@ from kdiffe_dgl.display import tables_html
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name
+from kdiffe_dgl.experiments.lock import only_one
 from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
 from kdiffe_dgl.experiments.summaries import dataset_tables
@@ -257,7 +258,8 @@ def compare(
     Raises
     ------
     InputError
-        If the plan has a mistake. A run that fails is part of the result.
+        If the plan has a mistake, or another process is at work in its output. A run that fails is part of
+        the result.
 
     Examples
     --------
@@ -270,7 +272,8 @@ def compare(
     planned = plan_jobs(plan, device)
     unique = {job.folder: job for mine in planned.values() for job in mine.values()}
     (plan.output / RUNS).mkdir(parents=True, exist_ok=True)
-    results = run_grid(unique.values(), n_jobs=jobs, threads=threads, watcher=watcher)
+    with only_one(plan.output):
+        results = run_grid(unique.values(), n_jobs=jobs, threads=threads, watcher=watcher)
     ended = {result.job.folder: result for result in results}
     return Comparison(plan, tuple(_measured(plan, name, mine, ended) for name, mine in planned.items()))
 

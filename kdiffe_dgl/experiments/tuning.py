@@ -17,6 +17,7 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, JobResult, Source
+from kdiffe_dgl.experiments.lock import LOCK, only_one
 from kdiffe_dgl.experiments.study import Pruner, Study, require_optuna
 from kdiffe_dgl.experiments.tuned import Tuning, value_of, with_values
 from kdiffe_dgl.models.closed_form import ClosedFormModel
@@ -210,14 +211,16 @@ def tune(
     Raises
     ------
     InputError
-        If Optuna is missing, a setting does not fit, nothing can be searched, or the folder is taken.
+        If Optuna is missing, a setting does not fit, nothing can be searched, or the folder is taken or in
+        use.
     """
     options = options or TuneOptions()
     require_optuna()
     data, folder = Path(data), Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; expected a folder for the search")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).is_file():
+    others = {path.name for path in folder.iterdir()} - {LOCK} if folder.is_dir() else set()
+    if others and not (folder / JOURNAL).is_file():
         raise InputError(f"{folder}: holds other files; expected a new or empty folder, or one of a search")
     dataset = RecDataset.load(data)
     settings, _ = settings_for(dataset.name, preset_name, config, overrides, model)
@@ -237,22 +240,23 @@ def tune(
     }
     start = {name: value_of(settings, name) for name in space}
     folder.mkdir(parents=True, exist_ok=True)
-    study = Study(folder / JOURNAL, about, space, start, options.seed, options.pruner)
-    # Runs of a process that was killed.
-    shutil.rmtree(folder / TRIALS, ignore_errors=True)
-    search = _Search(
-        study,
-        options,
-        settings,
-        Source(data, without_test),
-        folder / TRIALS,
-        device,
-        watcher or NoWatcher(),
-    )
-    try:
-        run_grid(search.jobs(), n_jobs=jobs, threads=threads, watcher=search)
-    finally:
+    with only_one(folder):
+        study = Study(folder / JOURNAL, about, space, start, options.seed, options.pruner)
+        # Runs of a process that was killed.
         shutil.rmtree(folder / TRIALS, ignore_errors=True)
+        search = _Search(
+            study,
+            options,
+            settings,
+            Source(data, without_test),
+            folder / TRIALS,
+            device,
+            watcher or NoWatcher(),
+        )
+        try:
+            run_grid(search.jobs(), n_jobs=jobs, threads=threads, watcher=search)
+        finally:
+            shutil.rmtree(folder / TRIALS, ignore_errors=True)
     return Tuning(
         dataset.name,
         settings.name,

@@ -13,6 +13,7 @@ from dying_data import die
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import NoWatcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, Source, run_name, trained_alike
+from kdiffe_dgl.experiments.lock import only_one
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
 from kdiffe_dgl.training.run import train_run
@@ -22,7 +23,6 @@ SMALL = [
     "training.epochs=4",
     "training.min_steps=1",
     "training.checkpoint_seconds=0",
-    "model.layers=1",
 ]
 
 
@@ -57,7 +57,7 @@ def source(tiny_dataset, tmp_path_factory: pytest.TempPathFactory) -> Source:
     return Source(folder)
 
 
-def job_in(folder: Path, source: Source, *overrides: str, seed: int = 0, model: str = "lightgcn") -> Job:
+def job_in(folder: Path, source: Source, *overrides: str, seed: int = 0, model: str = "bprmf") -> Job:
     config = resolve({}, [*SMALL, *overrides], model=model)
     return Job(f"{model} {seed} {' '.join(overrides)}".strip(), source, config, seed, folder)
 
@@ -73,12 +73,12 @@ def test_an_interrupted_grid_goes_on_as_if_it_had_not_been(source, tmp_path):
     first = Record()
     # The third epoch was cut off while it was told, so it is not part of the checkpoint of the second.
     assert [result.state for result in run_grid(jobs, watcher=first)] == ["trained", "trained"]
-    assert ("epoch", "lightgcn 0", "1") not in first.said
-    assert first.said[:2] == [("begins", "lightgcn 0"), ("epoch", "lightgcn 0", "3")]
+    assert ("epoch", "bprmf 0", "1") not in first.said
+    assert first.said[:2] == [("begins", "bprmf 0"), ("epoch", "bprmf 0", "3")]
     assert first.total == 2
     again = Record()
     assert [result.state for result in run_grid(jobs, watcher=again)] == ["found", "found"]
-    assert again.said == [("found", "lightgcn 0"), ("found", "lightgcn 1")]
+    assert again.said == [("found", "bprmf 0"), ("found", "bprmf 1")]
     for seed, job in enumerate(jobs):
         train_run(source.load(), tmp_path / f"whole-{seed}", job.config, seed=seed)
         np.testing.assert_array_equal(
@@ -101,7 +101,7 @@ def test_jobs_fail_alone_and_say_why(source, tmp_path):
     jobs = [
         job_in(tmp_path / "diverges", source, "training.learning_rate=1e30"),
         replace(other, seed=6),
-        replace(other, config=resolve({}, SMALL[:-1], model="bprmf")),
+        replace(other, config=resolve({}, SMALL, model="lightgcn")),
         replace(other, source=Source(source.path, operator.methodcaller("replace", kg=None))),
         replace(other, source=Source(tmp_path / "nowhere"), folder=tmp_path / "unread"),
         replace(other, source=Source(source.path, operator.attrgetter("nothing")), folder=tmp_path / "bug"),
@@ -158,3 +158,15 @@ def test_names_belong_to_what_is_trained():
     }
     assert len(names) == 4
     assert all(name.startswith("lightgcn-") for name in names)
+
+
+def test_a_folder_is_for_one_at_a_time(tmp_path):
+    with only_one(tmp_path):
+        with pytest.raises(InputError, match="another process is at work in it"), only_one(tmp_path):
+            pass
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
+    # What a killed process has left keeps nobody out.
+    (tmp_path / "in-use.lock").touch()
+    with only_one(tmp_path):
+        pass
