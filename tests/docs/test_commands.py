@@ -19,7 +19,6 @@ import ast
 import functools
 import importlib
 import re
-import shlex
 from collections.abc import Iterator
 
 import click
@@ -34,37 +33,15 @@ from pages import (
     all_blocks,
     commands_of,
     mentions_of,
-    parse_blocks,
     texts,
     workspace_of,
 )
-from programs import PROGRAMS, Workshop, filled, is_name, lines_of_make, rule_of, run, with_values
+from parsing import check_settings, parse, resolves
+from programs import PROGRAMS, Workshop, filled, is_name, lines_of_make, rule_of, run
 from workspaces import WORKSPACES
 
-from kdiffe_dgl.cli.train import settings_for
 from kg_builders import parse_recipe, parse_rules
 from kg_builders.cli import main as kg_build
-
-
-def parse(words: tuple[str, ...]) -> click.Context:
-    """Parse a command line with click's own commands and run nothing."""
-    command: click.Command = PROGRAMS[words[0]]
-    context, name, rest = None, words[0], list(words[1:])
-    while isinstance(command, click.Group):
-        # With the group's settings: a command remembers the names of its help option from its first context.
-        context = click.Context(command, info_name=name, parent=context, **command.context_settings)
-        given = rest
-        _, rest, _ = command.make_parser(context).parse_args(list(given))
-        if not rest:
-            if given:
-                # --help and --version end the parsing here.
-                command.make_context(name, given, parent=context.parent)
-            raise click.UsageError("names no command")
-        found, inner, rest = command.resolve_command(context, rest)
-        assert inner is not None
-        assert found is not None
-        command, name = inner, found
-    return command.make_context(name, rest, parent=context)
 
 
 @functools.cache
@@ -82,15 +59,6 @@ def mentions() -> tuple[Command, ...]:
 def all_commands() -> tuple[Command, ...]:
     """Return all lines, in blocks and between them."""
     return (*(command for block in all_blocks() for command in commands_of(block)), *mentions())
-
-
-def check_settings(context: click.Context) -> None:
-    """Check the settings that a training command gives: --set, --preset and --model."""
-    given = context.params
-    if context.info_name == "train" and not given["resume"]:
-        settings_for(given["data"].name, given["preset_name"], None, given["overrides"], given["model"])
-    if context.info_name == "quickstart":
-        settings_for("ml-100k", None, None, given["overrides"], None)
 
 
 def test_every_line_has_a_rule_that_runs_it():
@@ -272,152 +240,3 @@ def test_every_command_has_its_call_in_python():
     for command, calls in rows:
         for path in re.findall(r"`((?:kdiffe_dgl|kg_builders)[\w.]+)`", calls):
             assert resolves(path), f"{command}: {path}"
-
-
-def resolves(path: str) -> bool:
-    """Whether a dotted path names something: a module, and what it holds."""
-    parts = path.split(".")
-    for end in range(len(parts), 0, -1):
-        try:
-            found: object = importlib.import_module(".".join(parts[:end]))
-        except ModuleNotFoundError:
-            continue
-        for name in parts[end:]:
-            if not hasattr(found, name):
-                return False
-            found = getattr(found, name)
-        return True
-    return False
-
-
-# --- the instrument itself -----------------------------------------------------------------------
-
-PAGE = """\
-Text with `kdiffe nothing`.
-
-<!-- run: empty -->
-```sh
-kdiffe data import loans.csv --format table \\
-    --out data/books    # a comment
-OMP_NUM_THREADS=1 .venv/bin/kg-build report kg --json | jq .item_facts
-pip install kdiffe > log.txt
-python -c "import a; b | c" && ls -l
-```
-
-1. In a list:
-
-    ```yaml
-    kdiffe: no command
-    ```
-
-Run `kdiffe train --data x
---seed 1`, not `kdiffe train ...`, `training.epochs 3` or `git`.
-
-For all: `A=b make all`.
-"""
-
-
-def test_blocks_and_commands_are_found():
-    blocks = list(parse_blocks("page.md", PAGE))
-    assert [(block.language, block.workspace, block.line) for block in blocks] == [
-        ("sh", "empty", 4),
-        ("yaml", None, 14),
-    ]
-    assert blocks[1].text == "kdiffe: no command"
-    commands = [command for block in blocks for command in commands_of(block)]
-    assert [command.words for command in commands] == [
-        ("kdiffe", "data", "import", "loans.csv", "--format", "table", "--out", "data/books"),
-        ("kg-build", "report", "kg", "--json"),
-        ("jq", ".item_facts"),
-        ("pip", "install", "kdiffe"),
-        ("python", "-c", "import a; b | c"),
-        ("ls", "-l"),
-    ]
-    assert [command.assigned for command in commands][:2] == [(), ("OMP_NUM_THREADS=1",)]
-    assert rule_of(commands[2].words) is None
-    assert [(one.words, one.line) for one in mentions_of("page.md", PAGE)] == [
-        (("kdiffe", "nothing"), 1),
-        (("kdiffe", "train", "--data", "x", "--seed", "1"), 18),
-        (("make", "all"), 21),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("kdiffe train --data data/x --ouput runs/x", "--ouput"),
-        ("kdiffe trian --data data/x", "trian"),
-        ("kdiffe data import x.csv --format tables --out y", "tables"),
-        ("kdiffe train", "--data"),
-        ("kdiffe recommend run --user", "--user"),
-        ("kdiffe evaluate run other --data x", "other"),
-        ("kg-build build --source amazon --max-bad much", "much"),
-        ("kdiffe kg prune kg --kcore 2", "--kcore"),
-        ("kdiffe data", "no command"),
-    ],
-)
-def test_misspelt_commands_are_refused(line, told):
-    with pytest.raises(click.ClickException) as refused:
-        parse(tuple(shlex.split(line)))
-    assert told in refused.value.format_message()
-
-
-def test_misspelt_settings_are_refused():
-    context = parse(("kdiffe", "train", "--data", "data/x", "--set", "training.epoch=3"))
-    with pytest.raises(ValueError, match=r"training\.epoch"):
-        check_settings(context)
-
-
-def test_names_of_commands_are_told_from_lines():
-    assert is_name(("kdiffe", "data", "fetch"))
-    assert is_name(("kdiffe", "train", "--resume"))
-    assert is_name(("kdiffe", "COMMAND", "--help"))
-    assert not is_name(("kdiffe", "data", "fetch", "ml-100k"))
-    assert not is_name(("make", "test"))
-    for wrong in (("kdiffe", "fetch"), ("kdiffe", "train", "--resum"), ("kg-build", "graph", "x")):
-        with pytest.raises(AssertionError):
-            is_name(wrong)
-
-
-def test_small_values_take_the_place_of_large_ones():
-    given = ["--sizes", "1e4", "1e5", "--what", "users", "--quick", "data"]
-    values = {"--sizes": ["1", "2", "3"], "--seeds": ["2"]}
-    expected = ["--sizes", "1", "2", "--what", "users", "--quick", "data", "--seeds", "2"]
-    assert with_values(given, values) == expected
-    assert with_values(["-k", "20"], {"-k": ["5", "6"], "-n": ["1", "2"]}) == ["-k", "5", "-n", "1", "2"]
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        (("jq", ".a"), "no rule"),
-        (("python", "benchmarks/attention.py", "--egdes", "3"), "--egdes"),
-        (("python", "benchmarks/speed.py"), "speed.py"),
-        (("pip", "install", "--upgade", "."), "--upgade"),
-        (("pip", "install", ".[sprak]"), "sprak"),
-        (("make", "doc"), "doc"),
-        (("kdiffe", "data", "describe", "nowhere"), "nowhere"),
-        (("export", "OMP_NUM_THREAD=2"), "OMP_NUM_THREAD"),
-    ],
-)
-def test_lines_that_fail_are_failures(line, told, tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises((AssertionError, SystemExit, OSError)) as failed:
-        run(Command(line, "page.md", 1), Workshop(tmp_path, monkeypatch))
-    assert told in f"{failed.value}{capfd.readouterr().err}"
-
-
-def test_excuses_are_read():
-    blocks = list(
-        parse_blocks("page.md", "<!-- not run: needs hours -->\n```sh\nkdiffe train --data x\n```\n")
-    )
-    assert (blocks[0].workspace, blocks[0].reason) == (None, "needs hours")
-    assert resolves("kdiffe_dgl.api.Run.explain")
-    assert not resolves("kdiffe_dgl.api.Run.explains")
-    assert not resolves("kdiffe_dgl.apis")
-
-
-@pytest.mark.parametrize("text", ["```sh\nkdiffe", "<!-- run: empty -->\ntext"])
-def test_blocks_without_end_or_place_are_told(text):
-    with pytest.raises(AssertionError, match=r"page\.md:"):
-        list(parse_blocks("page.md", text))
