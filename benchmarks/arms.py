@@ -11,32 +11,20 @@ graph gains over it, it gains by what it says. Prints two tables and writes JSON
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from common import Figures, print_table, write_results
 from trained import measure
 
-from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.evaluation.evaluator import Evaluation
 from kdiffe_dgl.evaluation.significance import PairedComparison, averaged, compare, over_seeds
+from kdiffe_dgl.experiments.changes import ShuffledItems
 from kdiffe_dgl.experiments.jobs import Source
 from kdiffe_dgl.training.config import preset, resolve
 
 METRICS = ("recall@20", "ndcg@20")
-
-
-def with_shuffled_items(dataset: RecDataset) -> RecDataset:
-    """Return the data set with a graph in which the items have changed places at random, always alike."""
-    kg = dataset.kg
-    if kg is None:
-        raise SystemExit(f"{dataset.name}: has no knowledge graph; expected one to shuffle")
-    new = np.arange(kg.n_entities)
-    new[: dataset.n_items] = np.random.default_rng(0).permutation(dataset.n_items)
-    ends = [pl.Series(end, new[kg.triples[end].to_numpy()]) for end in ("head", "tail")]
-    return dataset.replace(kg=replace(kg, triples=kg.triples.with_columns(ends)))
+with_shuffled_items = ShuffledItems()
 
 
 def compare_arms(arms: dict[str, list[Evaluation]]) -> dict[str, list[PairedComparison]]:
