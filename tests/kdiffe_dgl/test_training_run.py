@@ -43,6 +43,7 @@ CHECKPOINT = "checkpoint.safetensors"
 # Runs once a kill point in a forked process, which kills itself just before the n-th call of a method.
 CHILD = """
 import json, os, signal, sys
+import torch._dynamo  # the first optimiser loads it, which takes seconds: here once, not in each process
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
