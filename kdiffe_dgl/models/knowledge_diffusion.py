@@ -150,7 +150,7 @@ class KnowledgeDiffusion(GraphDiffusion):
             ends give to it; otherwise see :meth:`TripleTrust.scores`.
         """
         if self._trust is not None:
-            return self._trust.scores(context)[0].to(context.device)
+            return self._trust.scores(context).to(context.device)
         rows, columns = self.matrix.coordinates()
         scores = self.score_edges(rows, columns, context, generator)
         keys, width = rows * self.matrix.width + columns, self.matrix.width

@@ -70,8 +70,7 @@ class TripleTrust:
                 torch.cat(both) for both in zip((head, relation, tail), drawn, strict=True)
             )
         self._head, self._relation, self._tail = head.numpy(), relation.numpy(), tail.numpy()
-        self._n_relations, self._kind = n_relations, torch.cat(kinds)
-        self._decoy = (self._kind > 0).numpy()
+        self._n_relations, self._kind = n_relations, torch.cat(kinds).numpy()
         shape = edges.n_entities, edges.n_entities
         pairs = np.stack([self._head, self._tail]), np.stack([self._tail, self._head])
         rows, columns = (each.ravel() for each in pairs)
@@ -80,14 +79,14 @@ class TripleTrust:
         adjacency.eliminate_zeros()
         adjacency.data[:] = 1
         self._incidence = adjacency[:, :n_items].tocsr()
-        self._scores: Tensor | None = None
+        self._found: list[np.ndarray] | None = None
         if evidence == "structure":
             # The graph stands still, and so does what it says.
             found = structure_evidence(adjacency, self._relation, self._head, self._tail)
-            self._scores = self._calibrated(found)
+            self._found = self._calibrated(found)
 
-    def scores(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Score all triples and decoys.
+    def scores(self, context: Tensor) -> Tensor:
+        """Score all edges of the graph.
 
         Parameters
         ----------
@@ -96,21 +95,17 @@ class TripleTrust:
 
         Returns
         -------
-        tuple of Tensor
-            Of each edge of the graph, an inverse like its triple, ``[edges]``, and of each decoy; float64 on
-            the CPU: the probability that it is more than a random triple, see
-            :mod:`kdiffe_dgl.diffusion.calibration`.
+        Tensor
+            An inverse like its triple, float64 ``[edges]`` on the CPU: the probability that it is more than a
+            random triple, see :mod:`kdiffe_dgl.diffusion.calibration`; of two kinds of random triples, the
+            lesser one.
         """
-        found = self._scores
-        if found is None:
-            items = context[: self._incidence.shape[1]].cpu().double().numpy()
-            agreement = context_agreement(self._incidence, items, self._head, self._tail)
-            found = self._calibrated(agreement[:, None])
-        decoy = torch.from_numpy(self._decoy)
-        return found[~decoy][self._triple_of_edge], found[decoy]
+        found = self._by_kind(context)
+        least = np.min([each[self._kind == 0] for each in found], axis=0)
+        return torch.from_numpy(least)[self._triple_of_edge]
 
     def kept(self, context: Tensor, passing: float) -> Tensor:
-        """Tell which edges have a score that only a share of random ones reaches, of either kind of these.
+        """Tell which edges have a score that only a share of random ones reaches, of each kind of these.
 
         Parameters
         ----------
@@ -124,10 +119,33 @@ class TripleTrust:
         Tensor
             bool ``[edges]``.
         """
-        edges, decoys = self.scores(context)
-        kinds = self._kind[self._kind > 0]
-        levels = [threshold_of(decoys[kinds == kind].numpy(), passing) for kind in kinds.unique()]
-        return edges > max(levels, default=-torch.inf)
+        stays = [
+            score[self._kind == 0] > threshold_of(score[self._kind == kind], passing)
+            for kind, score in enumerate(self._by_kind(context), start=1)
+        ]
+        return torch.from_numpy(np.all(stays, axis=0))[self._triple_of_edge]
 
-    def _calibrated(self, evidence: np.ndarray) -> Tensor:
-        return torch.from_numpy(calibrate(evidence, self._relation, self._decoy, self._n_relations).score)
+    def _by_kind(self, context: Tensor) -> list[np.ndarray]:
+        """Return the scores against each kind of decoys: see :meth:`_calibrated`."""
+        if self._found is not None:
+            return self._found
+        items = context[: self._incidence.shape[1]].cpu().double().numpy()
+        agreement = context_agreement(self._incidence, items, self._head, self._tail)
+        return self._calibrated(agreement[:, None])
+
+    def _calibrated(self, evidence: np.ndarray) -> list[np.ndarray]:
+        """Set the triples against each kind of decoys alone: together, the easy kind would hide the hard one.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            For each kind, scores of the triples and of its decoys, in their places; NaN at other decoys.
+        """
+        found = []
+        for kind in range(1, int(self._kind.max(initial=1)) + 1):
+            own = (self._kind == 0) | (self._kind == kind)
+            relation, decoy = self._relation[own], self._kind[own] > 0
+            score = np.full(len(own), np.nan)
+            score[own] = calibrate(evidence[own], relation, decoy, self._n_relations).score
+            found.append(score)
+        return found
