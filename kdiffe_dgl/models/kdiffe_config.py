@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig
 from kdiffe_dgl.models.modality import Projection
+from kdiffe_dgl.models.profiles import ProfileConfig
 from kdiffe_dgl.search import Between, Choices, Needs, SearchSpace
 
 __all__ = [
@@ -207,3 +208,4 @@ class KDiffEConfig(Component):
     modality: ModalityConfig = ModalityConfig()
     contrast: ContrastConfig = ContrastConfig()
     sampling: SamplingConfig = SamplingConfig()
+    profile: ProfileConfig = ProfileConfig()

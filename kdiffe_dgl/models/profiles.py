@@ -1,0 +1,175 @@
+r"""Profile views: how well an item's facts and features agree with those of the items a user has met.
+
+Propagation learns from interactions, and a well-trained model needs little else where there are many. What it
+can't learn of an item, its facts may say at once: a user's profile is the mean of what is known of her items,
+and an item is as near as it agrees with it. Nothing is trained here, and the ranking loss does not see it: an
+observed item agrees with a profile that holds it, so that training would trust the agreement too much.
+
+For facts, R holds one row for each item with the inverse document frequency of its neighbours in the
+knowledge graph, of length 1, and :math:`K = R V` with the first right singular vectors V of R (Deerwester et
+al., *Indexing by Latent Semantic Analysis*, J. Am. Soc. Inf. Sci. 1990). For a modality, K holds the first
+principal components of its features, whitened, each row of length 1. Either adds
+
+.. math:: \frac{w}{\sigma} \Big(\frac{1}{|N(u)|} \sum_{j \in N(u)} K_j\Big) \cdot K_i
+
+to the score of user u and item i, where σ is the standard deviation of this product over the items, averaged
+over the users, so that the weight w speaks of the same for all data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from pydantic import Field
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
+from sklearn.utils.extmath import randomized_svd
+
+from kdiffe_dgl.config import Component
+from kdiffe_dgl.graph.operators import row_normalised
+
+__all__ = [
+    "Ids",
+    "ProfileConfig",
+    "ProfileViews",
+    "Table",
+    "fact_directions",
+    "fact_rows",
+    "feature_table",
+    "scaled_profile",
+]
+
+Table = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+_LEAST = 1e-12
+
+
+class ProfileConfig(Component):
+    """Profile views of the score."""
+
+    knowledge_weight: float = Field(0.0, ge=0)
+    """Weight w of the agreement in facts; 0: without."""
+    modality_weight: float = Field(0.0, ge=0)
+    """Weight w of the agreement in each modality; 0: without."""
+    rank: int = Field(128, ge=1)
+    """Most singular vectors or principal components."""
+
+
+def fact_rows(items: Ids, entities: Ids, shape: tuple[int, int]) -> sp.csr_array:
+    r"""Return R: what each item is connected with, rare neighbours weighing more.
+
+    Parameters
+    ----------
+    items, entities
+        The edges from items to their neighbours, int64 ``[edges]`` each; an edge may occur several times.
+    shape
+        Numbers of items and of all entities.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        float64 ``[items, entities]``: :math:`\ln(n / n_t)` of neighbour t, which n_t of the n items have, in
+        rows of length 1; a row without such neighbours is 0.
+    """
+    known = sp.csr_array((np.ones(len(items)), (items, entities)), shape=shape)
+    known.sum_duplicates()
+    known.data[:] = 1.0
+    frequency: npt.NDArray[np.float64] = known.sum(axis=0)
+    weighed = known @ sp.diags_array(np.log(shape[0] / np.maximum(frequency, 1.0)))
+    rows: sp.csr_array = normalize(weighed.tocsr())
+    return rows
+
+
+def fact_directions(rows: sp.csr_array, rank: int) -> npt.NDArray[np.float64]:
+    """Return V, the first right singular vectors of R, ``[entities, rank]``, or as many as R has."""
+    rank = min(rank, *rows.shape)
+    _, values, directions = randomized_svd(rows, rank, n_iter=7, random_state=0)
+    found: npt.NDArray[np.float64] = directions[values > _LEAST].T
+    return found
+
+
+def feature_table(features: Table, rank: int) -> Table:
+    """Return whitened principal components of features ``[items, width]``, rows of length 1."""
+    rank = min(rank, features.shape[1], max(1, features.shape[0] - 1))
+    components = PCA(rank, whiten=True, svd_solver="full").fit_transform(features.astype(np.float64))
+    table: Table = normalize(components).astype(np.float32)
+    return table
+
+
+def scaled_profile(profiles: Table, items: Table, weight: float) -> tuple[Table, Table]:
+    r"""Scale profiles and items so that their products have the standard deviation ``weight``.
+
+    Parameters
+    ----------
+    profiles
+        Means of the users' items, ``[users, rank]``; a user without items has a row of zeros.
+    items
+        K, ``[items, rank]``.
+    weight
+        w > 0.
+
+    Returns
+    -------
+    tuple of ndarray
+        Both, times :math:`\sqrt{w / \sigma}`. σ is the mean, over the users that have items, of the standard
+        deviation over the items; where all products are alike, both are 0: they rank nothing.
+    """
+    centred = items - items.mean(axis=0)
+    # Of products p·k over the items, the variance is p C p, C the covariance of the items.
+    covariance = centred.T.astype(np.float64) @ centred / max(1, len(items))
+    variance = np.einsum("ur,rs,us->u", profiles, covariance, profiles, optimize=True)
+    deviations = np.sqrt(np.maximum(variance, 0.0))[np.abs(profiles).sum(axis=1) > 0]
+    deviation = float(deviations.mean()) if len(deviations) else 0.0
+    scale = np.float32(np.sqrt(weight / deviation)) if deviation > _LEAST else np.float32(0.0)
+    return profiles * scale, items * scale
+
+
+class ProfileViews:
+    """The profile views of a data set: users and items whose dot products are added to the score.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    interactions
+        Training interactions, 0 or 1, ``[users, items]``.
+    features
+        Features of each modality, ``[items, width]``.
+    """
+
+    def __init__(
+        self,
+        config: ProfileConfig,
+        interactions: sp.csr_matrix,
+        features: Mapping[str, npt.NDArray[np.floating]],
+    ) -> None:
+        self.config = config
+        self._mean = row_normalised(interactions)
+        self._modalities = [
+            self._view(feature_table(np.asarray(table), config.rank), config.modality_weight)
+            for table in features.values()
+            if config.modality_weight
+        ]
+
+    def views(self, items: Ids, entities: Ids, n_entities: int) -> list[tuple[Table, Table]]:
+        """Return users and items of each profile view, the one of facts first.
+
+        Parameters
+        ----------
+        items, entities
+            The edges from items to their neighbours in the knowledge graph, int64 ``[edges]`` each.
+        n_entities
+            Number of all entities.
+        """
+        found = list(self._modalities)
+        if self.config.knowledge_weight and len(items):
+            rows = fact_rows(items, entities, (self._mean.shape[1], n_entities))
+            table = (rows @ fact_directions(rows, self.config.rank)).astype(np.float32)
+            found.insert(0, self._view(table, self.config.knowledge_weight))
+        return found
+
+    def _view(self, table: Table, weight: float) -> tuple[Table, Table]:
+        return scaled_profile((self._mean @ table).astype(np.float32), table, weight)

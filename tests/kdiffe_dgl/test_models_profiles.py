@@ -1,0 +1,128 @@
+"""Profile views against the definition: plain loops and dense algebra in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from kdiffe_dgl.models.kdiffe import KDiffE
+from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
+from kdiffe_dgl.models.profiles import (
+    ProfileConfig,
+    ProfileViews,
+    fact_directions,
+    fact_rows,
+    feature_table,
+    scaled_profile,
+)
+
+# Items 0 to 3, entities 4 to 6; item 3 has no fact; one edge stands twice.
+ITEMS = np.array([0, 0, 1, 2, 2, 2, 0])
+ENTITIES = np.array([4, 5, 4, 4, 6, 0, 4])
+
+
+def facts_by_hand() -> np.ndarray:
+    known = {(0, 4), (0, 5), (1, 4), (2, 4), (2, 6), (2, 0)}
+    rows = np.zeros((4, 7))
+    for item, entity in known:
+        having = sum(other == entity for _, other in known)
+        rows[item, entity] = np.log(4 / having)
+    lengths = np.array([np.sqrt(sum(value**2 for value in row)) for row in rows])
+    return rows / np.maximum(lengths, 1e-12)[:, None]
+
+
+def test_rows_of_facts_by_hand() -> None:
+    rows = fact_rows(ITEMS, ENTITIES, (4, 7))
+    np.testing.assert_allclose(rows.toarray(), facts_by_hand(), atol=1e-12)
+
+
+def test_a_fact_of_all_items_says_nothing() -> None:
+    rows = fact_rows(np.arange(4), np.full(4, 6), (4, 7))
+    assert not rows.toarray().any()
+    assert fact_directions(rows, 3).shape == (7, 0)
+
+
+def test_all_directions_keep_the_products_of_rows_and_few_are_the_best_of_their_rank() -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.random((12, 9)) * (rng.random((12, 9)) < 0.5)
+    rows = sp.csr_array(dense)
+    table = rows @ fact_directions(rows, 100)
+    np.testing.assert_allclose(table @ table.T, dense @ dense.T, atol=1e-10)
+    few = rows @ fact_directions(rows, 3)
+    left, values, _ = np.linalg.svd(dense)
+    best = left[:, :3] * values[:3]
+    np.testing.assert_allclose(few @ few.T, best @ best.T, atol=1e-8)
+
+
+def test_table_of_features_is_whitened() -> None:
+    rng = np.random.default_rng(1)
+    features = (rng.normal(size=(30, 5)) @ rng.normal(size=(5, 5)) + 3).astype(np.float32)
+    centred = features - features.mean(axis=0)
+    left, _, _ = np.linalg.svd(centred, full_matrices=False)
+    expected = left[:, :4] / np.linalg.norm(left[:, :4], axis=1, keepdims=True)
+    found = feature_table(features, 4)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
+
+
+def test_the_weight_is_the_mean_deviation_of_the_scores() -> None:
+    rng = np.random.default_rng(2)
+    items = rng.normal(size=(11, 3)).astype(np.float32)
+    profiles = rng.normal(size=(6, 3)).astype(np.float32)
+    profiles[2] = 0  # has met nothing
+    users, scaled = scaled_profile(profiles, items, 0.7)
+    scores = users @ scaled.T
+    assert np.delete(scores, 2, axis=0).std(axis=1).mean() == pytest.approx(0.7, rel=1e-5)
+    ratio = scores[0] / (profiles @ items.T)[0]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+
+
+def test_alike_products_rank_nothing() -> None:
+    users, items = scaled_profile(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32), 1.0)
+    assert not (users @ items.T).any()
+
+
+def test_scores_are_agreement_with_the_mean_of_the_items_met() -> None:
+    interactions = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=np.float32))
+    config = ProfileConfig(knowledge_weight=1.0, modality_weight=0.5, rank=10)
+    features = {"a": np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)}
+    views = ProfileViews(config, interactions, features).views(ITEMS, ENTITIES, 7)
+    assert len(views) == 2
+    users, items = views[0]
+    rows = facts_by_hand()
+    expected = np.array([(rows[0] + rows[1]) / 2, rows[2], np.zeros(7)]) @ rows.T
+    found = users @ items.T
+    np.testing.assert_allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("main", ["full", "regenerated"])
+def test_the_model_adds_profiles_over_the_graph_that_it_reads(tiny_dataset: Any, main: str) -> None:
+    def make(weight: float) -> KDiffE:
+        generator = torch.Generator().manual_seed(0)
+        config = KDiffEConfig.model_validate(
+            {"dim": 4, "knowledge": {"main": main}, "profile": {"knowledge_weight": weight}}
+        )
+        model = KDiffE(tiny_dataset, config, generator, torch.device("cpu"))
+        model.begin_epoch(generator)
+        return model
+
+    without, model = make(0.0), make(2.0)
+    plain, full = (
+        (users @ items.T).numpy() for users, items in map(KDiffE.representations, (without, model))
+    )
+    head, tail = model.edges.head.numpy(), model.edges.tail.numpy()
+    if main == "regenerated":
+        assert model.regenerated is not None
+        kept = model.regenerated.kept.numpy()
+        assert not kept.all()
+        head, tail = head[kept], tail[kept]
+    of_items = head < model.n_items
+    rows = fact_rows(head[of_items], tail[of_items], (model.n_items, len(model.entity_embedding))).toarray()
+    met = tiny_dataset.matrix("train").toarray() > 0
+    profiles = np.array([rows[row].mean(axis=0) if row.any() else rows[0] * 0 for row in met])
+    agreement = profiles @ rows.T
+    agreement *= 2.0 / agreement[met.any(axis=1)].std(axis=1).mean()
+    np.testing.assert_allclose(full - plain, agreement, atol=1e-3)
