@@ -38,7 +38,7 @@ from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerate
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
 from kdiffe_dgl.models.neighbours import similar_items
-from kdiffe_dgl.models.profiles import ProfileViews, Table
+from kdiffe_dgl.models.profiles import ProfileViews, Table, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.side_by_side import child_generators, side_by_side
@@ -414,13 +414,22 @@ class KDiffE(RecommenderModel):
     def representations(self) -> View:
         """Return the views of the score side by side, those of profiles last; see the base class."""
         users, items = self.joint(self.score_views())
-        found = [tuple(torch.from_numpy(side).to(users) for side in view) for view in self.profile_views()]
-        return torch.cat([users, *(view[0] for view in found)], 1), torch.cat(
-            [items, *(view[1] for view in found)], 1
+        if not self.profiles:
+            return users, items
+        found = self.profile_views(spread(users.cpu().numpy(), items.cpu().numpy()))
+        views = [tuple(torch.from_numpy(side).to(users) for side in view) for view in found]
+        return torch.cat([users, *(view[0] for view in views)], 1), torch.cat(
+            [items, *(view[1] for view in views)], 1
         )
 
-    def profile_views(self) -> list[tuple[Table, Table]]:
-        """Return the profile views over the knowledge graph of the main view; see their module."""
+    def profile_views(self, learned: float) -> list[tuple[Table, Table]]:
+        """Return the profile views over the knowledge graph of the main view; see their module.
+
+        Parameters
+        ----------
+        learned
+            Spread of the learned score.
+        """
         head, tail = self.edges.head, self.edges.tail
         if self.config.knowledge.main == "regenerated" and self.regenerated is not None:
             kept = self.regenerated.kept
@@ -428,7 +437,7 @@ class KDiffE(RecommenderModel):
             tail = torch.cat([tail[kept], self.regenerated.tail])
         of_items = head < self.n_items
         edges = head[of_items].cpu().numpy(), tail[of_items].cpu().numpy()
-        return self.profiles.views(*edges, len(self.entity_embedding))
+        return self.profiles.views(*edges, len(self.entity_embedding), learned)
 
     # --- optimisers ------------------------------------------------------------------------------
 

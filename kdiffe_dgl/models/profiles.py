@@ -10,10 +10,11 @@ knowledge graph, of length 1, and :math:`K = R V` with the first right singular 
 al., *Indexing by Latent Semantic Analysis*, J. Am. Soc. Inf. Sci. 1990). For a modality, K holds the first
 principal components of its features, whitened, each row of length 1. Either adds
 
-.. math:: \frac{w}{\sigma} \Big(\frac{1}{|N(u)|} \sum_{j \in N(u)} K_j\Big) \cdot K_i
+.. math:: w \frac{\sigma_0}{\sigma} \Big(\frac{1}{|N(u)|} \sum_{j \in N(u)} K_j\Big) \cdot K_i
 
 to the score of user u and item i, where σ is the standard deviation of this product over the items, averaged
-over the users, so that the weight w speaks of the same for all data.
+over the users, and σ_0 is that of the learned score: so the weight w speaks of the same for all data and
+losses.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ __all__ = [
     "fact_rows",
     "feature_table",
     "scaled_profile",
+    "spread",
 ]
 
 Table = npt.NDArray[np.float32]
@@ -51,9 +53,9 @@ class ProfileConfig(Component):
     """Profile views of the score."""
 
     knowledge_weight: float = Field(0.0, ge=0)
-    """Weight w of the agreement in facts; 0: without."""
+    """Weight w of the agreement in facts, as a share of the spread of the learned score; 0: without."""
     modality_weight: float = Field(0.0, ge=0)
-    """Weight w of the agreement in each modality; 0: without."""
+    """Weight w of the agreement in each modality, likewise; 0: without."""
     rank: int = Field(128, ge=1)
     """Most singular vectors or principal components."""
 
@@ -99,8 +101,24 @@ def feature_table(features: Table, rank: int) -> Table:
     return table
 
 
+def spread(users: Table, items: Table) -> float:
+    """Return the standard deviation of the products over the items, averaged over the users that have any.
+
+    Parameters
+    ----------
+    users, items
+        ``[users, dim]`` and ``[items, dim]``; a user of whom nothing is known has a row of zeros.
+    """
+    centred = items.astype(np.float64) - items.mean(axis=0, dtype=np.float64)
+    # Of products p·k over the items, the variance is p C p, C the covariance of the items.
+    covariance = centred.T @ centred / max(1, len(items))
+    variance = np.einsum("ur,ur->u", users @ covariance, users)
+    deviations = np.sqrt(np.maximum(variance, 0.0))[users.any(axis=1)]
+    return float(deviations.mean()) if len(deviations) else 0.0
+
+
 def scaled_profile(profiles: Table, items: Table, weight: float) -> tuple[Table, Table]:
-    r"""Scale profiles and items so that their products have the standard deviation ``weight``.
+    r"""Scale profiles and items so that their products have the spread ``weight``, see :func:`spread`.
 
     Parameters
     ----------
@@ -109,21 +127,15 @@ def scaled_profile(profiles: Table, items: Table, weight: float) -> tuple[Table,
     items
         K, ``[items, rank]``.
     weight
-        w > 0.
+        The spread that is wanted.
 
     Returns
     -------
     tuple of ndarray
-        Both, times :math:`\sqrt{w / \sigma}`. σ is the mean, over the users that have items, of the standard
-        deviation over the items; where all products are alike, both are 0: they rank nothing.
+        Both, times the same factor; where all products are alike, both are 0: they rank nothing.
     """
-    centred = items - items.mean(axis=0)
-    # Of products p·k over the items, the variance is p C p, C the covariance of the items.
-    covariance = centred.T.astype(np.float64) @ centred / max(1, len(items))
-    variance = np.einsum("ur,rs,us->u", profiles, covariance, profiles, optimize=True)
-    deviations = np.sqrt(np.maximum(variance, 0.0))[np.abs(profiles).sum(axis=1) > 0]
-    deviation = float(deviations.mean()) if len(deviations) else 0.0
-    scale = np.float32(np.sqrt(weight / deviation)) if deviation > _LEAST else np.float32(0.0)
+    found = spread(profiles, items)
+    scale = np.float32(np.sqrt(weight / found)) if found > _LEAST else np.float32(0.0)
     return profiles * scale, items * scale
 
 
@@ -154,7 +166,10 @@ class ProfileViews:
             if config.modality_weight
         ]
 
-    def views(self, items: Ids, entities: Ids, n_entities: int) -> list[tuple[Table, Table]]:
+    def __bool__(self) -> bool:
+        return bool(self._modalities or self.config.knowledge_weight)
+
+    def views(self, items: Ids, entities: Ids, n_entities: int, learned: float) -> list[tuple[Table, Table]]:
         """Return users and items of each profile view, the one of facts first.
 
         Parameters
@@ -163,13 +178,16 @@ class ProfileViews:
             The edges from items to their neighbours in the knowledge graph, int64 ``[edges]`` each.
         n_entities
             Number of all entities.
+        learned
+            σ_0, the spread of the learned score.
         """
         found = list(self._modalities)
         if self.config.knowledge_weight and len(items):
             rows = fact_rows(items, entities, (self._mean.shape[1], n_entities))
             table = (rows @ fact_directions(rows, self.config.rank)).astype(np.float32)
             found.insert(0, self._view(table, self.config.knowledge_weight))
-        return found
+        factor = np.float32(np.sqrt(learned))
+        return [(factor * users, factor * table) for users, table in found]
 
     def _view(self, table: Table, weight: float) -> tuple[Table, Table]:
         return scaled_profile((self._mean @ table).astype(np.float32), table, weight)

@@ -89,7 +89,7 @@ def test_scores_are_agreement_with_the_mean_of_the_items_met() -> None:
     interactions = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=np.float32))
     config = ProfileConfig(knowledge_weight=1.0, modality_weight=0.5, rank=10)
     features = {"a": np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)}
-    views = ProfileViews(config, interactions, features).views(ITEMS, ENTITIES, 7)
+    views = ProfileViews(config, interactions, features).views(ITEMS, ENTITIES, 7, learned=1.0)
     assert len(views) == 2
     users, items = views[0]
     rows = facts_by_hand()
@@ -124,5 +124,5 @@ def test_the_model_adds_profiles_over_the_graph_that_it_reads(tiny_dataset: Any,
     met = tiny_dataset.matrix("train").toarray() > 0
     profiles = np.array([rows[row].mean(axis=0) if row.any() else rows[0] * 0 for row in met])
     agreement = profiles @ rows.T
-    agreement *= 2.0 / agreement[met.any(axis=1)].std(axis=1).mean()
+    agreement *= 2.0 * plain.std(axis=1).mean() / agreement[met.any(axis=1)].std(axis=1).mean()
     np.testing.assert_allclose(full - plain, agreement, atol=1e-3)
