@@ -38,7 +38,7 @@ from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerate
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
 from kdiffe_dgl.models.neighbours import similar_items
-from kdiffe_dgl.models.profiles import ProfileViews, Table, spread
+from kdiffe_dgl.models.profiles import ProfileView, ProfileViews, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.side_by_side import child_generators, side_by_side
@@ -416,20 +416,23 @@ class KDiffE(RecommenderModel):
         users, items = self.joint(self.score_views())
         if not self.profiles:
             return users, items
-        found = self.profile_views(spread(users.cpu().numpy(), items.cpu().numpy()))
-        views = [tuple(torch.from_numpy(side).to(users) for side in view) for view in found]
-        return torch.cat([users, *(view[0] for view in views)], 1), torch.cat(
-            [items, *(view[1] for view in views)], 1
-        )
+        found = self.profile_views((users, items))
+        of_users = [torch.from_numpy(view.users).to(users) for view in found]
+        of_items = [torch.from_numpy(view.items).to(items) for view in found]
+        return torch.cat([users, *of_users], dim=1), torch.cat([items, *of_items], dim=1)
 
-    def profile_views(self, learned: float) -> list[tuple[Table, Table]]:
+    @torch.no_grad()
+    def profile_views(self, learned: View | None = None) -> list[ProfileView]:
         """Return the profile views over the knowledge graph of the main view; see their module.
 
         Parameters
         ----------
         learned
-            Spread of the learned score.
+            Users and items of the learned score, from :meth:`joint`; null: they are computed.
         """
+        if not self.profiles:
+            return []
+        users, items = self.joint(self.score_views()) if learned is None else learned
         head, tail = self.edges.head, self.edges.tail
         if self.config.knowledge.main == "regenerated" and self.regenerated is not None:
             kept = self.regenerated.kept
@@ -437,7 +440,8 @@ class KDiffE(RecommenderModel):
             tail = torch.cat([tail[kept], self.regenerated.tail])
         of_items = head < self.n_items
         edges = head[of_items].cpu().numpy(), tail[of_items].cpu().numpy()
-        return self.profiles.views(*edges, len(self.entity_embedding), learned)
+        found = spread(users.cpu().numpy(), items.cpu().numpy())
+        return self.profiles.views(*edges, len(self.entity_embedding), found)
 
     # --- optimisers ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ losses.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +34,16 @@ from kdiffe_dgl.config import Component
 from kdiffe_dgl.graph.operators import row_normalised
 
 __all__ = [
+    "FactTable",
     "Ids",
     "ProfileConfig",
+    "ProfileView",
     "ProfileViews",
     "Table",
     "fact_directions",
-    "fact_rows",
+    "fact_weights",
     "feature_table",
-    "scaled_profile",
+    "profile_scale",
     "spread",
 ]
 
@@ -60,8 +63,8 @@ class ProfileConfig(Component):
     """Most singular vectors or principal components."""
 
 
-def fact_rows(items: Ids, entities: Ids, shape: tuple[int, int]) -> sp.csr_array:
-    r"""Return R: what each item is connected with, rare neighbours weighing more.
+def fact_weights(items: Ids, entities: Ids, shape: tuple[int, int]) -> sp.csr_array:
+    r"""Return R before its rows have length 1: neighbours of each item, rare ones weighing more.
 
     Parameters
     ----------
@@ -73,16 +76,13 @@ def fact_rows(items: Ids, entities: Ids, shape: tuple[int, int]) -> sp.csr_array
     Returns
     -------
     scipy.sparse.csr_array
-        float64 ``[items, entities]``: :math:`\ln(n / n_t)` of neighbour t, which n_t of the n items have, in
-        rows of length 1; a row without such neighbours is 0.
+        float64 ``[items, entities]``: :math:`\ln(n / n_t)` of neighbour t, which n_t of the n items have.
     """
     known = sp.csr_array((np.ones(len(items)), (items, entities)), shape=shape)
     known.sum_duplicates()
     known.data[:] = 1.0
     frequency: npt.NDArray[np.float64] = known.sum(axis=0)
-    weighed = known @ sp.diags_array(np.log(shape[0] / np.maximum(frequency, 1.0)))
-    rows: sp.csr_array = normalize(weighed.tocsr())
-    return rows
+    return (known @ sp.diags_array(np.log(shape[0] / np.maximum(frequency, 1.0)))).tocsr()
 
 
 def fact_directions(rows: sp.csr_array, rank: int) -> npt.NDArray[np.float64]:
@@ -91,6 +91,33 @@ def fact_directions(rows: sp.csr_array, rank: int) -> npt.NDArray[np.float64]:
     _, values, directions = randomized_svd(rows, rank, n_iter=7, random_state=0)
     found: npt.NDArray[np.float64] = directions[values > _LEAST].T
     return found
+
+
+@dataclass(frozen=True)
+class FactTable:
+    """What K is made of where it holds facts.
+
+    Parameters
+    ----------
+    weights
+        R before its rows have length 1, see :func:`fact_weights`, ``[items, entities]``.
+    directions
+        V, ``[entities, rank]``.
+    """
+
+    weights: sp.csr_array
+    directions: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, weights: sp.csr_array, rank: int) -> FactTable:
+        """Find the directions."""
+        return cls(weights, fact_directions(normalize(weights), rank))
+
+    @property
+    def table(self) -> Table:
+        """K, float32 ``[items, rank]``."""
+        found: Table = (normalize(self.weights) @ self.directions).astype(np.float32)
+        return found
 
 
 def feature_table(features: Table, rank: int) -> Table:
@@ -117,8 +144,8 @@ def spread(users: Table, items: Table) -> float:
     return float(deviations.mean()) if len(deviations) else 0.0
 
 
-def scaled_profile(profiles: Table, items: Table, weight: float) -> tuple[Table, Table]:
-    r"""Scale profiles and items so that their products have the spread ``weight``, see :func:`spread`.
+def profile_scale(profiles: Table, items: Table, weight: float) -> np.float32:
+    """Return the factor of profiles and items by which their products have the spread ``weight``.
 
     Parameters
     ----------
@@ -127,20 +154,47 @@ def scaled_profile(profiles: Table, items: Table, weight: float) -> tuple[Table,
     items
         K, ``[items, rank]``.
     weight
-        The spread that is wanted.
+        The spread that is wanted, see :func:`spread`.
 
     Returns
     -------
-    tuple of ndarray
-        Both, times the same factor; where all products are alike, both are 0: they rank nothing.
+    numpy.float32
+        Where all products are alike, it is 0: they rank nothing.
     """
     found = spread(profiles, items)
-    scale = np.float32(np.sqrt(weight / found)) if found > _LEAST else np.float32(0.0)
-    return profiles * scale, items * scale
+    return np.float32(np.sqrt(weight / found)) if found > _LEAST else np.float32(0.0)
+
+
+@dataclass(frozen=True)
+class ProfileView:
+    r"""One profile view: users and items whose dot products are added to the score.
+
+    Parameters
+    ----------
+    modality
+        Whose features agree; null: facts do.
+    users, items
+        Profiles ``[users, rank]`` and K ``[items, rank]``, each times the scale.
+    scale
+        :math:`\sqrt{w \sigma_0 / \sigma}`.
+    facts
+        What K is made of, where it holds facts.
+    """
+
+    modality: str | None
+    users: Table
+    items: Table
+    scale: float
+    facts: FactTable | None = None
+
+    def scaled(self, factor: np.float32) -> ProfileView:
+        """Return the view with users and items times a factor."""
+        scale = float(factor) * self.scale
+        return replace(self, users=factor * self.users, items=factor * self.items, scale=scale)
 
 
 class ProfileViews:
-    """The profile views of a data set: users and items whose dot products are added to the score.
+    """The profile views of a data set.
 
     Parameters
     ----------
@@ -161,16 +215,16 @@ class ProfileViews:
         self.config = config
         self._mean = row_normalised(interactions)
         self._modalities = [
-            self._view(feature_table(np.asarray(table), config.rank), config.modality_weight)
-            for table in features.values()
+            self._view(feature_table(np.asarray(table), config.rank), config.modality_weight, name)
+            for name, table in features.items()
             if config.modality_weight
         ]
 
     def __bool__(self) -> bool:
         return bool(self._modalities or self.config.knowledge_weight)
 
-    def views(self, items: Ids, entities: Ids, n_entities: int, learned: float) -> list[tuple[Table, Table]]:
-        """Return users and items of each profile view, the one of facts first.
+    def views(self, items: Ids, entities: Ids, n_entities: int, learned: float) -> list[ProfileView]:
+        """Return the view of facts, if there is one, then one for each modality.
 
         Parameters
         ----------
@@ -183,11 +237,14 @@ class ProfileViews:
         """
         found = list(self._modalities)
         if self.config.knowledge_weight and len(items):
-            rows = fact_rows(items, entities, (self._mean.shape[1], n_entities))
-            table = (rows @ fact_directions(rows, self.config.rank)).astype(np.float32)
-            found.insert(0, self._view(table, self.config.knowledge_weight))
-        factor = np.float32(np.sqrt(learned))
-        return [(factor * users, factor * table) for users, table in found]
+            weights = fact_weights(items, entities, (self._mean.shape[1], n_entities))
+            facts = FactTable.of(weights, self.config.rank)
+            found.insert(0, self._view(facts.table, self.config.knowledge_weight, facts=facts))
+        return [view.scaled(np.float32(np.sqrt(learned))) for view in found]
 
-    def _view(self, table: Table, weight: float) -> tuple[Table, Table]:
-        return scaled_profile((self._mean @ table).astype(np.float32), table, weight)
+    def _view(
+        self, table: Table, weight: float, modality: str | None = None, facts: FactTable | None = None
+    ) -> ProfileView:
+        profiles = (self._mean @ table).astype(np.float32)
+        plain = ProfileView(modality, profiles, table, 1.0, facts)
+        return plain.scaled(profile_scale(profiles, table, weight))

@@ -12,12 +12,13 @@ import torch
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.profiles import (
+    FactTable,
     ProfileConfig,
     ProfileViews,
     fact_directions,
-    fact_rows,
+    fact_weights,
     feature_table,
-    scaled_profile,
+    profile_scale,
 )
 
 # Items 0 to 3, entities 4 to 6; item 3 has no fact; one edge stands twice.
@@ -36,14 +37,18 @@ def facts_by_hand() -> np.ndarray:
 
 
 def test_rows_of_facts_by_hand() -> None:
-    rows = fact_rows(ITEMS, ENTITIES, (4, 7))
-    np.testing.assert_allclose(rows.toarray(), facts_by_hand(), atol=1e-12)
+    facts = FactTable.of(fact_weights(ITEMS, ENTITIES, (4, 7)), 4)
+    rows = facts_by_hand()
+    lengths = np.linalg.norm(facts.weights.toarray(), axis=1, keepdims=True)
+    np.testing.assert_allclose(facts.weights.toarray(), rows * lengths, atol=1e-12)
+    assert facts.weights[0, 5] == pytest.approx(np.log(4))
+    np.testing.assert_allclose(facts.table @ facts.directions.T, rows, atol=1e-6)
 
 
 def test_a_fact_of_all_items_says_nothing() -> None:
-    rows = fact_rows(np.arange(4), np.full(4, 6), (4, 7))
-    assert not rows.toarray().any()
-    assert fact_directions(rows, 3).shape == (7, 0)
+    weights = fact_weights(np.arange(4), np.full(4, 6), (4, 7))
+    assert not weights.toarray().any()
+    assert fact_directions(weights, 3).shape == (7, 0)
 
 
 def test_all_directions_keep_the_products_of_rows_and_few_are_the_best_of_their_rank() -> None:
@@ -73,16 +78,15 @@ def test_the_weight_is_the_mean_deviation_of_the_scores() -> None:
     items = rng.normal(size=(11, 3)).astype(np.float32)
     profiles = rng.normal(size=(6, 3)).astype(np.float32)
     profiles[2] = 0  # has met nothing
-    users, scaled = scaled_profile(profiles, items, 0.7)
-    scores = users @ scaled.T
+    scale = profile_scale(profiles, items, 0.7)
+    scores = (profiles * scale) @ (items * scale).T
     assert np.delete(scores, 2, axis=0).std(axis=1).mean() == pytest.approx(0.7, rel=1e-5)
     ratio = scores[0] / (profiles @ items.T)[0]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
 
 
 def test_alike_products_rank_nothing() -> None:
-    users, items = scaled_profile(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32), 1.0)
-    assert not (users @ items.T).any()
+    assert profile_scale(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32), 1.0) == 0
 
 
 def test_scores_are_agreement_with_the_mean_of_the_items_met() -> None:
@@ -90,11 +94,10 @@ def test_scores_are_agreement_with_the_mean_of_the_items_met() -> None:
     config = ProfileConfig(knowledge_weight=1.0, modality_weight=0.5, rank=10)
     features = {"a": np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)}
     views = ProfileViews(config, interactions, features).views(ITEMS, ENTITIES, 7, learned=1.0)
-    assert len(views) == 2
-    users, items = views[0]
+    assert [view.modality for view in views] == [None, "a"]
     rows = facts_by_hand()
     expected = np.array([(rows[0] + rows[1]) / 2, rows[2], np.zeros(7)]) @ rows.T
-    found = users @ items.T
+    found = views[0].users @ views[0].items.T
     np.testing.assert_allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-5)
 
 
@@ -120,7 +123,9 @@ def test_the_model_adds_profiles_over_the_graph_that_it_reads(tiny_dataset: Any,
         assert not kept.all()
         head, tail = head[kept], tail[kept]
     of_items = head < model.n_items
-    rows = fact_rows(head[of_items], tail[of_items], (model.n_items, len(model.entity_embedding))).toarray()
+    shape = model.n_items, len(model.entity_embedding)
+    rows = fact_weights(head[of_items], tail[of_items], shape).toarray()
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     met = tiny_dataset.matrix("train").toarray() > 0
     profiles = np.array([rows[row].mean(axis=0) if row.any() else rows[0] * 0 for row in met])
     agreement = profiles @ rows.T
