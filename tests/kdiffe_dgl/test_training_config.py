@@ -136,7 +136,10 @@ def test_merging_puts_every_leaf_of_the_change_in_place(base: dict[str, Any], ch
         ),
         # The right key in the wrong place.
         ({"epochs": 3}, "unknown key 'epochs'; did you mean 'training.epochs'?"),
-        ({"model": {"walk_length": 9}}, "unknown key 'model.walk_length'; did you mean 'model.attention.walk_"),
+        (
+            {"model": {"walk_length": 9}},
+            "unknown key 'model.walk_length'; did you mean 'model.attention.walk_",
+        ),
         # Two settings are temperatures: the one in the section that was written to is offered.
         ({"model": {"temperature": 1}}, "unknown key 'model.temperature'; did you mean 'model.score_temp"),
         # An unknown key is told before a bad value.
