@@ -1,4 +1,4 @@
-"""KGAT and KGCL: attention, layers, views and losses against dense NumPy."""
+"""KGAT and KGCL against dense NumPy; what all peers with a knowledge graph have in common."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from knowledge_oracles import (
+    BATCH,
+    N_ITEMS,
+    N_USERS,
+    Triple,
+    batch,
+    contrast,
+    found,
+    leaky,
+    norms,
+    ranking,
+    softmax,
+    softplus,
+    triples,
+    weights,
+)
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
@@ -19,61 +35,6 @@ from kdiffe_dgl.training.restore import restore_model
 from kdiffe_dgl.training.run import train_run
 
 CPU = torch.device("cpu")
-BATCH = ([0, 3, 5, 3], [1, 2, 0, 4], [6, 7, 8, 9])
-N_USERS, N_ITEMS = 24, 18
-Triple = tuple[int, int, int]
-
-
-def batch() -> list[torch.Tensor]:
-    return [torch.tensor(part) for part in BATCH]
-
-
-def weights(model: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: value.detach().double().numpy() for name, value in model.named_parameters()}
-
-
-def found(terms: dict[str, torch.Tensor]) -> dict[str, float]:
-    return {name: float(value.detach()) for name, value in terms.items()}
-
-
-def triples(dataset: RecDataset) -> list[tuple[Triple, int]]:
-    """Return head, relation and tail of each edge, inverses included, and the number of its triple.
-
-    Relations: genre 0, its inverse 1, colour 2 and 3, similar 4, which is symmetric.
-    """
-    assert dataset.kg is not None
-    edges = {}
-    rows = dataset.kg.triples.select("head", "relation", "tail").iter_rows()
-    for number, (head, relation, tail) in enumerate(rows):
-        forth, back = [(0, 1), (2, 3), (4, 4)][relation]
-        edges.setdefault((head, forth, tail), number)
-        edges.setdefault((tail, back, head), number)
-    return sorted(edges.items())
-
-
-def softmax(values: list[float]) -> np.ndarray:
-    shifted = np.exp(np.array(values) - max(values))
-    return shifted / shifted.sum()
-
-
-def leaky(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x, 0.2 * x)
-
-
-def softplus(x: float) -> float:
-    return float(np.log1p(np.exp(x)))
-
-
-def ranking(user: np.ndarray, item: np.ndarray) -> float:
-    return float(
-        np.mean([softplus(user[u] @ item[j] - user[u] @ item[i]) for u, i, j in zip(*BATCH, strict=True)])
-    )
-
-
-def norms(part: dict[str, np.ndarray]) -> float:
-    user, item = part["user_embedding"], part["item_embedding"]
-    rows = [[user[u], item[i], item[j]] for u, i, j in zip(*BATCH, strict=True)]
-    return float(np.mean([sum((row**2).sum() for row in three) for three in rows])) / 2
 
 
 # --- KGAT ----------------------------------------------------------------------------------------
@@ -208,12 +169,6 @@ def layers(rows: np.ndarray, user: np.ndarray, item: np.ndarray) -> tuple[np.nda
     return (user + scaled @ item) / 2, (item + scaled.T @ user) / 2
 
 
-def contrast(first: np.ndarray, second: np.ndarray, nodes: list[int], temperature: float) -> float:
-    first, second = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (first, second))
-    values = [-np.log(softmax(list(first[node] @ second.T / temperature))[node]) for node in set(nodes)]
-    return float(np.mean(values))
-
-
 def test_kgcl_equals_its_equations(tiny_dataset: RecDataset) -> None:
     config = KGCLConfig(
         dim=5, layers=1, triple_dropout=0.5, keep=0.6, temperature=0.3, triples=40, triple_weight=0.5
@@ -285,18 +240,28 @@ def test_equally_consistent_items_keep_the_mean_share() -> None:
     assert float(keep_probability(torch.tensor([0.9, -0.2]), counts[:2], 1.0, 0.1).max()) == 1.0
 
 
-# --- both ----------------------------------------------------------------------------------------
+# --- all ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["kgat", "kgcl"])
+PEERS: dict[str, dict[str, Any]] = {
+    "kgat": {"triples": 64},
+    "kgcl": {"triples": 64},
+    "kgrec": {"masked": 8},
+    "diffkg": {"diffusion": {"hidden": 16}},
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
 def test_they_learn_repeat_and_are_restored(tiny_dataset: RecDataset, tmp_path: Path, name: str) -> None:
     values: dict[str, Any] = {
-        "model": {"name": name, "dim": 8, "triples": 64},
+        "model": {"name": name, "dim": 8, **PEERS[name]},
         "training": {"epochs": 8, "batch_size": 32, "learning_rate": 0.02, "monitor": "recall@5"},
     }
     runs = [
         train_run(tiny_dataset, tmp_path / str(n), resolve(values), seed=3, device="cpu") for n in range(2)
     ]
+    first, *_, last = (sum(epoch["losses"].values()) for epoch in runs[0].fit.history)
+    assert last < first
     # Items of the liked genre are 6 of 18, so chance is far below this.
     assert runs[0].fit.best_value > 0.6
     files = [(run.folder / "representations.safetensors").read_bytes() for run in runs]
@@ -307,7 +272,7 @@ def test_they_learn_repeat_and_are_restored(tiny_dataset: RecDataset, tmp_path: 
         np.testing.assert_allclose(table.numpy(), written, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["kgat", "kgcl"])
+@pytest.mark.parametrize("name", PEERS)
 def test_no_knowledge_graph_is_told(tiny_dataset: RecDataset, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=f"model {name}: data set 'tiny' has no knowledge graph"):
         train_run(tiny_dataset.replace(kg=None), tmp_path / "run", resolve({}, model=name), device="cpu")
