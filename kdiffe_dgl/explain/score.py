@@ -6,8 +6,9 @@ and meets the embeddings once. For a row r of :math:`\sum_l \hat A^l` (:math:`\h
 main view is :math:`r [U \Vert K]`, and with :math:`a = \hat A r` and :math:`b = \hat A [a_U \Vert 0]` the
 multimodal view is :math:`a [U \Vert F] + b [U \Vert F] + a_I I + \lambda_{adj} \sum_m w_m (G_m r) [U \Vert
 I]`, plus the normalised fusion, where r is the unit vector. With a temperature, the score is the cosine over
-both views together. A deletion then costs a few products of a sparse matrix with four vectors, and many
-deletions are columns of one product.
+both views together. Profile views are added at the end, see :mod:`kdiffe_dgl.explain.profiles`: their inverse
+document frequencies, directions and scales stay those of the whole graph. A deletion then costs a few
+products of a sparse matrix with four vectors, and many deletions are columns of one product.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.nn import functional
 from kdiffe_dgl.explain.edges import ScoreEdges
 from kdiffe_dgl.explain.knowledge import LinkEncoder
 from kdiffe_dgl.explain.products import Deleted, Weighted, base_matrix
+from kdiffe_dgl.explain.profiles import ProfileScore, Reweighed
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.modality import ModalityViews
 
@@ -75,6 +77,7 @@ class EdgeScore:
             self._residual = views.residual
         pairs = self.edges.pairs
         self._graphs = {"": pairs.interactions, **pairs.generated}
+        self._profiles = ProfileScore(model.profile_views(), self.edges)
         self._matrices = {name: base_matrix(pairs, graph) for name, graph in self._graphs.items()}
 
     def score(self, user: int, item: int) -> float:
@@ -90,7 +93,8 @@ class EdgeScore:
             Whose score.
         deleted
             For each deletion, the numbers of the edges that go, each once. The graphs are those that would be
-            built without them: degrees and attention are normalised anew.
+            built without them: degrees and attention are normalised anew, and so are rows of facts. What
+            profile views have found in the whole graph stays: frequencies of facts, directions and scales.
 
         Returns
         -------
@@ -129,10 +133,16 @@ class EdgeScore:
                     batch.append(torch.full_like(items, number))
                     change.append(values - self._items[items])
         changed = (torch.cat(rows), torch.cat(batch), torch.cat(change)) if rows else None
-        return self._score(user, item, graphs, changed, len(deleted)).numpy()
+        score = self._score(user, item, graphs, changed, len(deleted))
+        gone = Reweighed.deleted(of_pair, of_batch)
+        facts = Reweighed.deleted(edges[~is_pair] - n_pairs, owner[~is_pair])
+        return (score + self._profiles(user, item, gone, facts, len(deleted))).numpy()
 
     def gradient(self, user: int, item: int, links: Ids) -> npt.NDArray[np.float64]:
         """Return the derivative of the score by the weight of each edge, float64 ``[edges]``.
+
+        Profiles are weighted means of interactions; a link's weight scales its entries of the rows of facts,
+        before these have length 1.
 
         Parameters
         ----------
@@ -161,7 +171,10 @@ class EdgeScore:
         if self.encoder is not None and len(links):
             items, values = self.encoder.changed(links, link_weights, self._read(user, item))
             changed = items, torch.zeros_like(items), values - self._items[items]
-        return self._score(user, item, graphs, changed, 1)[0]
+        score = self._score(user, item, graphs, changed, 1)
+        every_pair = Reweighed.single(np.arange(len(pairs)), pairs)
+        facts = Reweighed.single(links, link_weights)
+        return (score + self._profiles(user, item, every_pair, facts, 1))[0]
 
     def _read(self, user: int, item: int) -> list[Tensor]:
         """Return which entities the score depends on: items that propagation joins with the two, and on."""
@@ -182,7 +195,10 @@ class EdgeScore:
         changed: tuple[Tensor, Tensor, Tensor] | None,
         size: int,
     ) -> Tensor:
-        """Return the scores ``[size]``; ``changed``: items, batch and what their encodings differ by."""
+        """Return the scores ``[size]`` without profiles.
+
+        ``changed``: items, batch and what their encodings differ by.
+        """
         n_users, operator = len(self._users), graphs[""]
         unit = torch.zeros(n_users + len(self._raw_items), 2, size, dtype=torch.float64)
         unit[user, 0] = unit[n_users + item, 1] = 1.0

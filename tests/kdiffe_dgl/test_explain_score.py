@@ -24,15 +24,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "item_bias": True,
         "knowledge": {"main": "regenerated", "candidates": ["two_hop"], "normalise": False, "layers": 2},
         "modality": {"gated": True, "top": 2},
+        "profile": {"knowledge_weight": 0.6},
     },
     "temperature": {
         "score_temperature": 0.3,
         "item_bias": True,
         "knowledge": {"layers": 2},
         "modality": {"score_weight": 0.4},
+        "profile": {"knowledge_weight": 1.5, "modality_weight": 0.4, "rank": 3},
     },
+    "profiles": {"profile": {"knowledge_weight": 0.8, "modality_weight": 0.3, "rank": 500}},
     "no walks": {"attention": {"epsilon": 0.0}, "layers": 0, "knowledge": {"layers": 3}},
-    "no knowledge": {"knowledge": {"layers": 0}},
+    "no knowledge": {"knowledge": {"layers": 0}, "profile": {"knowledge_weight": 0.5}},
 }
 
 
@@ -48,12 +51,65 @@ def build(dataset: Any, variant: str) -> KDiffE:
     return model.eval()
 
 
+def learned(model: KDiffE) -> np.ndarray:
+    """Return the scores without profiles."""
+    users, items = model.joint(model.score_views())
+    return (users.double() @ items.double().T).detach().numpy()
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def profiles(model: KDiffE, dataset: Any, gone: set[tuple[int, int]], apart: set[tuple[int, int]]) -> Any:
+    """Return what profiles add to all scores by their definition, densely, without some pairs and links."""
+    config, sigma = model.config.profile, learned(model)
+    whole = dataset.matrix("train").toarray() > 0
+    met = whole.copy()
+    for user, item in gone:
+        met[user, item] = False
+
+    def mean(chosen: np.ndarray, table: np.ndarray) -> np.ndarray:
+        return (chosen @ table) / np.maximum(chosen.sum(axis=1, keepdims=True), 1)
+
+    def added(weight: float, table: np.ndarray, after: np.ndarray) -> np.ndarray:
+        products = (mean(whole, table) @ table.T)[whole.any(axis=1)]
+        scale = weight * sigma.std(axis=1).mean() / products.std(axis=1).mean()
+        return scale * mean(met, after) @ after.T
+
+    edges = list(zip(model.edges.head.tolist(), model.edges.tail.tolist(), strict=True))
+    if model.config.knowledge.main == "regenerated":
+        assert model.regenerated is not None
+        proposed = zip(model.regenerated.head.tolist(), model.regenerated.tail.tolist(), strict=True)
+        edges = [edge for edge, kept in zip(edges, model.regenerated.kept, strict=True) if kept]
+        edges += list(proposed)
+    known, left = np.zeros((2, model.n_items, len(model.entity_embedding)))
+    for head, tail in edges:
+        if head < model.n_items:
+            known[head, tail] = 1
+            left[head, tail] = (min(head, tail), max(head, tail)) not in apart
+    rarity = np.log(model.n_items / np.maximum(known.sum(axis=0), 1))
+    before, after = unit(known * rarity), unit(left * rarity)
+    _, values, right = np.linalg.svd(before)
+    directions = right[: min(config.rank, int((values > 1e-10).sum()))].T
+    total = np.zeros(met.shape)
+    if config.knowledge_weight:
+        total += added(config.knowledge_weight, before @ directions, after @ directions)
+    if config.modality_weight:
+        for features in dataset.features.values():
+            left_vectors, values, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+            table = unit(left_vectors[:, : min(config.rank, int((values > 1e-5).sum()))])
+            total += added(config.modality_weight, table, table)
+    return total
+
+
 def scores(model: KDiffE) -> np.ndarray:
     users, items = model.representations()
     return (users.double() @ items.double().T).numpy()
 
 
-def rebuilt(model: KDiffE, explained: EdgeScore, deleted: np.ndarray) -> np.ndarray:
+def rebuilt(model: KDiffE, dataset: Any, explained: EdgeScore, deleted: np.ndarray) -> np.ndarray:
     """Return all scores after the model's graphs are built without some edges, by the model's own code."""
     pairs, links = explained.edges.pairs, explained.edges.links
     gone = {(pairs.users[n], pairs.items[n]) for n in deleted if n < len(pairs)}
@@ -81,6 +137,7 @@ def rebuilt(model: KDiffE, explained: EdgeScore, deleted: np.ndarray) -> np.ndar
 
         generated[name] = BipartiteOperator.from_scipy(normalised_adjacency(csr_matrix(binary)), n_users)
     graphs = replace(graphs, generated=generated)
+    apart: set[tuple[int, int]] = set()
     if links is not None:
         apart = {
             (links.first[n - len(pairs)], links.second[n - len(pairs)]) for n in deleted if n >= len(pairs)
@@ -104,10 +161,11 @@ def rebuilt(model: KDiffE, explained: EdgeScore, deleted: np.ndarray) -> np.ndar
         view = KnowledgeView(knowledge_graph(model.edges, keep, proposed), torch.device("cpu"))
         key = "regenerated" if model.config.knowledge.main == "regenerated" else "knowledge"
         graphs = replace(graphs, **{key: view})
+    agreement = profiles(model, dataset, gone, apart)
     before, model.graphs = model.graphs, graphs
-    found = scores(model)
+    found = learned(model)
     model.graphs = before
-    return found
+    return found + agreement
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -128,11 +186,14 @@ def test_deletion_is_building_without(tiny_dataset: Any, variant: str) -> None:
     deletions = [own, own[:1], rng.choice(len(pairs), 9, replace=False)]
     if links is not None:
         of_item = len(pairs) + np.flatnonzero((links.first == item) | (links.second == item))
+        met = pairs.items[own]
+        of_met = len(pairs) + np.flatnonzero(np.isin(links.first, met) | np.isin(links.second, met))
         deletions += [of_item, of_item[:1], np.concatenate([own[:2], of_item[:2]])]
+        deletions += [of_met, np.concatenate([own[:1], of_met[::2]])]
     found = explained.without(user, item, deletions)
     whole = explained.score(user, item)
     for deleted, score in zip(deletions, found, strict=True):
-        expected = rebuilt(model, explained, deleted)[user, item]
+        expected = rebuilt(model, tiny_dataset, explained, deleted)[user, item]
         assert score == pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert abs(score - whole) > 1e-4  # these edges matter
 
@@ -160,7 +221,7 @@ def test_gradient_is_the_slope_of_the_weighted_score(tiny_dataset: Any, variant:
         assert slope[edge] == pytest.approx((values[1] - values[0]) / 2e-5, rel=1e-4, abs=1e-8)
 
 
-@pytest.mark.parametrize("variant", ["paper", "regenerated"])
+@pytest.mark.parametrize("variant", ["paper", "regenerated", "profiles"])
 def test_weight_zero_deletes(tiny_dataset: Any, variant: str) -> None:
     explained = EdgeScore(build(tiny_dataset, variant))
     links, n_pairs = explained.edges.links, len(explained.edges.pairs)
