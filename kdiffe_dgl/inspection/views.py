@@ -7,34 +7,36 @@ Three measures that answer different questions:
     (KDiffE, modality views). With one modality it is 1, whatever that modality is worth.
 ``share``
     The score is a sum :math:`s = \sum_p s_p` over the blocks of the representation: main view, multimodal
-    view, item bias. The order of a user's list depends on differences between items alone, so a part's share
-    is that of the variance over the items, :math:`\sum_u Cov_i(s_p, s) / \sum_u Var_i(s)`. The shares add up
-    to 1; a negative one belongs to a part that works against the others. With G the Gram matrix of the users
-    and C the covariance of the items, it is the sum of the entries of :math:`G \circ C` in the rows of the
-    part, so all users and items count and no score is computed.
+    view, item bias, profiles. The order of a user's list depends on differences between items alone, so a
+    part's share is that of the variance over the items, :math:`\sum_u Cov_i(s_p, s) / \sum_u Var_i(s)`. The
+    shares add up to 1; a negative one belongs to a part that works against the others. With G the Gram matrix
+    of the users and C the covariance of the items, it is the sum of the entries of :math:`G \circ C` in the
+    rows of the part, so all users and items count and no score is computed.
 ``overlap``
     The views mix interactions with what they add to them, so a view's share is not that of its modality.
     Hence an ablation: the part's information is taken away from the trained model, and the overlap tells how
     much of the users' lists is left. A view goes with its columns; features are replaced by their mean over
-    the items, and the graph generated for them is emptied; the knowledge graph loses its triples. A model
-    that is trained without the part may do better than one that loses it: this measures what the model relies
-    on, not what the part is worth.
+    the items, and the graph generated for them is emptied; the knowledge graph loses its triples. Either
+    takes its profile along; the other profiles stay as they are. A model that is trained without the part may
+    do better than one that loses it: this measures what the model relies on, not what the part is worth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from kdiffe_dgl.graph.bipartite import propagate
 from kdiffe_dgl.graph.hetero import knowledge_graph
 from kdiffe_dgl.graph.views import interaction_view, view_operator
+from kdiffe_dgl.models.contrast import View
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.knowledge import KnowledgeView
+from kdiffe_dgl.models.profiles import ProfileView
 from kdiffe_dgl.serving.recommender import Recommender
 
 __all__ = ["LIST_LENGTH", "part_weights", "score_shares"]
@@ -92,12 +94,8 @@ def part_weights(
         ``part``, ``kind`` (``view``, ``modality`` or ``knowledge``), ``weight``, ``share`` and ``overlap``,
         null where the measure says nothing of the part.
     """
-    dim, views = model.config.dim, model.modality_views
-    parts = {MAIN: slice(0, dim)}
-    if views is not None:
-        parts[MULTIMODAL] = slice(dim, 2 * dim)
-    if model.item_bias is not None:
-        parts[BIAS] = slice(-1, None)
+    views, profiles = model.modality_views, model.profile_views()
+    parts = _columns(model, profiles)
     shares = score_shares(*representations, parts)
     learned = {}
     if views is not None:
@@ -105,7 +103,7 @@ def part_weights(
     whole = recommender(*representations).recommend(users, LIST_LENGTH)
     overlaps = {
         part: _overlap(whole, recommender(*found).recommend(users, LIST_LENGTH))
-        for part, found in _ablations(model, representations, parts)
+        for part, found in _ablations(model, representations, parts, profiles)
     }
     rows: list[tuple[str, str, float | None, float | None, float | None]]
     rows = [(part, "view", None, share, overlaps.get(("view", part))) for part, share in shares.items()]
@@ -118,9 +116,27 @@ def part_weights(
     return pl.DataFrame(rows, schema={"part": pl.Utf8, "kind": pl.Utf8, **measures}, orient="row")
 
 
+def _columns(model: KDiffE, profiles: Sequence[ProfileView]) -> dict[str, slice]:
+    """Return the columns of each part of the representations, in their order."""
+    widths = {MAIN: model.config.dim}
+    if model.modality_views is not None:
+        widths[MULTIMODAL] = model.config.dim
+    if model.item_bias is not None:
+        widths[BIAS] = 1
+    for view in profiles:
+        widths[_profile_name(view)] = view.items.shape[1]
+    ends = np.cumsum([0, *widths.values()]).tolist()
+    return {name: slice(*bounds) for name, bounds in zip(widths, pairwise(ends), strict=True)}
+
+
+def _profile_name(view: ProfileView) -> str:
+    # "of" and "in": a modality that is called "facts" is another part.
+    return "profile of facts" if view.modality is None else f"profile in {view.modality}"
+
+
 @torch.no_grad()
 def _ablations(
-    model: KDiffE, representations: Tables, parts: Mapping[str, slice]
+    model: KDiffE, representations: Tables, parts: Mapping[str, slice], profiles: Sequence[ProfileView]
 ) -> Iterator[tuple[tuple[str, str], Tables]]:
     """Yield (kind, part) and the representations without it."""
     views = model.modality_views
@@ -129,6 +145,9 @@ def _ablations(
         for name, columns in parts.items():
             users, items = (np.delete(table, columns, axis=1) for table in representations)
             yield ("view", name), (users, items)
+    has_facts = any(view.modality is None for view in profiles)
+    if model.knowledge_encoder is None and has_facts:
+        yield ("knowledge", KNOWLEDGE), _tables(model.joint([main, *others]), profiles, None)
     if model.knowledge_encoder is not None:
         bare = KnowledgeView(
             knowledge_graph(model.edges.to("cpu"), torch.zeros(len(model.edges), dtype=torch.bool)),
@@ -136,7 +155,7 @@ def _ablations(
         )
         encoded = model.knowledge_encoder(bare, model.entity_embedding, None)[: model.n_items]
         without = propagate(model.graphs.operator, model.user_embedding, encoded, model.config.layers)
-        yield ("knowledge", KNOWLEDGE), _tables(model.joint([without, *others]))
+        yield ("knowledge", KNOWLEDGE), _tables(model.joint([without, *others]), profiles, None)
     if views is not None:
         nobody = torch.empty(0, dtype=torch.int64)
         empty = view_operator(interaction_view(nobody, nobody, model.n_users, model.n_items), model.device)
@@ -150,12 +169,16 @@ def _ablations(
                 graphs.operator,
                 {**graphs.generated, name: empty},
             )
-            yield ("modality", name), _tables(model.joint([main, found]))
+            yield ("modality", name), _tables(model.joint([main, found]), profiles, name)
 
 
-def _tables(view: tuple[Tensor, Tensor]) -> Tables:
-    users, items = (side.cpu().numpy() for side in view)
-    return users, items
+def _tables(learned: View, profiles: Sequence[ProfileView], lost: str | None) -> Tables:
+    """Return representations without the profile of one modality, or, null, of the facts."""
+    left = [view for view in profiles if view.modality != lost]
+    users, items = (side.cpu().numpy() for side in learned)
+    return np.hstack([users, *(view.users for view in left)]), np.hstack(
+        [items, *(view.items for view in left)]
+    )
 
 
 def _overlap(whole: pl.DataFrame, other: pl.DataFrame) -> float:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from kdiffe_dgl.inspection import Inspection, InspectionOptions
-from kdiffe_dgl.inspection.views import score_shares
+from kdiffe_dgl.inspection.views import _ablations, score_shares
 from kdiffe_dgl.training.config import resolve
 from kdiffe_dgl.training.run import train_run
 
@@ -271,6 +271,48 @@ def test_what_is_taken_away_is_what_the_lists_lose(
     np.testing.assert_allclose(learned["weight"].to_numpy(), weights, rtol=1e-6)
     assert table["share"].sum() == pytest.approx(1.0)
     assert all(value < 1 for value in told.values())
+
+
+def test_profiles_are_parts_and_go_with_what_they_are_made_of(
+    tmp_path: Path, tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdiffe_dgl.inspection.views.LIST_LENGTH", 3)
+    profile = ["model.profile={knowledge_weight: 0.7, modality_weight: 0.4, rank: 2}", "model.item_bias=true"]
+    # Without layers over the knowledge graph, its facts are read by the profile alone.
+    bare = ["model.knowledge.layers=0"]
+    train_run(tiny_dataset, tmp_path / "run", resolve({}, [*SMALL, *profile, *bare]), seed=1)
+    found = Inspection.load(tmp_path / "run", tiny_dataset)
+    table, model = found.parts, found.model
+    assert table is not None
+    assert model is not None
+    columns = {
+        "main view": slice(0, 8),
+        "multimodal view": slice(8, 16),
+        "item bias": slice(16, 17),
+        "profile of facts": slice(17, 19),
+        "profile in image": slice(19, 21),
+        "profile in text": slice(21, 23),
+    }
+    of_views = table.filter(pl.col("kind") == "view")
+    assert of_views["part"].to_list() == list(columns)
+    assert of_views["share"].sum() == pytest.approx(1.0)
+    users, items = (rows.astype(np.float64) for rows in found.run.representations())
+    assert users.shape[1] == items.shape[1] == 23
+    whole, scores = lists_of(found, users, items), users @ items.T
+    variance = sum(np.var(row) for row in scores)
+    shares, told = (dict(table.select("part", column).iter_rows()) for column in ("share", "overlap"))
+    for name, own in columns.items():
+        part = users[:, own] @ items[:, own].T
+        covariance = sum(np.cov(p, s, bias=True)[0, 1] for p, s in zip(part, scores, strict=True))
+        assert shares[name] == pytest.approx(covariance / variance, abs=1e-5)
+        without = (np.delete(side, own, axis=1) for side in (users, items))
+        assert told[name] == pytest.approx(overlap(whole, lists_of(found, *without)))
+    # No view reads the graph: without it, the profile of its facts is lost, and nothing else.
+    assert told["knowledge graph"] == told["profile of facts"]
+    lost = dict(_ablations(model, (users, items), columns, model.profile_views()))
+    np.testing.assert_allclose(lost["knowledge", "knowledge graph"][1][:, 17:], items[:, 19:], atol=1e-5)
+    np.testing.assert_allclose(lost["modality", "image"][1][:, 17:], items[:, [17, 18, 21, 22]], atol=1e-5)
+    np.testing.assert_allclose(lost["modality", "text"][0][:, 17:], users[:, 17:21], atol=1e-5)
 
 
 def test_users_that_are_compared_are_bounded(inspection: Inspection) -> None:
