@@ -108,6 +108,7 @@ class ModalityConfig(Component):
     NEEDS: ClassVar[Needs] = "features"
     SEARCH: ClassVar[SearchSpace] = {
         "gated": Choices((False, True)),
+        "score_weight": Between(0.05, 2.0, log=True),
         "adjacency_weight": Between(0.0, 0.6),
         "residual": Between(0.0, 1.0),
         "dropout": Between(0.0, 0.5),
@@ -185,6 +186,8 @@ class KDiffEConfig(Component):
         "layers": Between(1, 3),
         "ranking": Choices(("bpr", "softmax")),
         "regularisation": Between(1e-6, 1e-2, log=True),
+        # 0 is the dot product; as temperatures, values around 0.2 are usual for cosines.
+        "score_temperature": Choices((0.0, 0.1, 0.15, 0.2, 0.3)),
     }
 
     dim: int = Field(64, ge=1)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.graph.operators import row_normalised
+from kdiffe_dgl.search import Between, Choices, SearchSpace
 
 __all__ = [
     "FactTable",
@@ -54,6 +56,12 @@ _LEAST = 1e-12
 
 class ProfileConfig(Component):
     """Profile views of the score."""
+
+    SEARCH: ClassVar[SearchSpace] = {
+        "knowledge_weight": Between(0.0, 0.6),
+        "modality_weight": Between(0.0, 0.6),
+        "rank": Choices((64, 128, 256)),
+    }
 
     knowledge_weight: float = Field(0.0, ge=0)
     """Weight w of the agreement in facts, as a share of the spread of the learned score; 0: without."""
