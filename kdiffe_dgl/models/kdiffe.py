@@ -5,7 +5,6 @@ Source: Mo, Liu, Tang, Gao, Liu, *Knowledge-aware Diffusion-Enhanced Multimedia 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +31,7 @@ from kdiffe_dgl.graph.sampling import NeighbourSampler
 from kdiffe_dgl.graph.views import interaction_view, require_edges, view_operator
 from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.contrast import Anchors, View, draw_anchors
+from kdiffe_dgl.models.fusion import append_profiles, fuse
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated
@@ -43,7 +43,6 @@ from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.side_by_side import child_generators, side_by_side
 from kdiffe_dgl.training.losses import bpr_loss, softmax_loss, squared_norm
-from kdiffe_dgl.unit_rows import unit_rows
 
 __all__ = ["KDiffE"]
 
@@ -356,7 +355,7 @@ class KDiffE(RecommenderModel):
         return terms
 
     def joint(self, views: Sequence[View], chosen: Tensor | None = None) -> View:
-        """Return users and items whose dot product is the fused score, temperature and item bias included.
+        """Return users and items whose dot product is the learned score; see :mod:`.fusion`.
 
         Parameters
         ----------
@@ -366,18 +365,8 @@ class KDiffE(RecommenderModel):
         chosen
             Which items the views hold, int64; null: all.
         """
-        main, *others = views
-        # The factor of a dot product, shared by its two sides.
-        scale = math.sqrt(self.config.modality.score_weight)
-        users, items = (
-            torch.cat([main[side], *(scale * view[side] for view in others)], dim=1) for side in (0, 1)
-        )
-        if self.config.score_temperature:
-            users, items = unit_rows(users) / self.config.score_temperature, unit_rows(items)
-        if self.item_bias is not None:
-            users = torch.cat([users, users.new_ones(len(users), 1)], dim=1)
-            items = torch.cat([items, _rows(self.item_bias, chosen)], dim=1)
-        return users, items
+        bias = None if self.item_bias is None else _rows(self.item_bias, chosen)
+        return fuse(views, self.config.modality.score_weight, self.config.score_temperature, bias)
 
     def _modality_contrast(
         self, graphs: StepGraphs, main: View, users: Tensor, projected: dict[str, Tensor], anchors: Anchors
@@ -413,13 +402,8 @@ class KDiffE(RecommenderModel):
     @torch.no_grad()
     def representations(self) -> View:
         """Return the views of the score side by side, those of profiles last; see the base class."""
-        users, items = self.joint(self.score_views())
-        if not self.profiles:
-            return users, items
-        found = self.profile_views((users, items))
-        of_users = [torch.from_numpy(view.users).to(users) for view in found]
-        of_items = [torch.from_numpy(view.items).to(items) for view in found]
-        return torch.cat([users, *of_users], dim=1), torch.cat([items, *of_items], dim=1)
+        learned = self.joint(self.score_views())
+        return append_profiles(learned, self.profile_views(learned))
 
     @torch.no_grad()
     def profile_views(self, learned: View | None = None) -> list[ProfileView]:
