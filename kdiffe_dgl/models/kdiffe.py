@@ -5,9 +5,8 @@ Source: Mo, Liu, Tang, Gao, Liu, *Knowledge-aware Diffusion-Enhanced Multimedia 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 from typing import ClassVar
 
@@ -31,6 +30,7 @@ from kdiffe_dgl.graph.sampling import NeighbourSampler
 from kdiffe_dgl.graph.views import interaction_view, require_edges, view_operator
 from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.contrast import Anchors, View, draw_anchors
+from kdiffe_dgl.models.diffusion_epoch import Task, knowledge_task, modality_task, run_tasks
 from kdiffe_dgl.models.fusion import append_profiles, fuse
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
@@ -41,7 +41,6 @@ from kdiffe_dgl.models.neighbours import similar_items
 from kdiffe_dgl.models.profiles import ProfileView, ProfileViews, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
-from kdiffe_dgl.side_by_side import child_generators, side_by_side
 from kdiffe_dgl.training.losses import bpr_loss, softmax_loss, squared_norm
 
 __all__ = ["KDiffE"]
@@ -171,57 +170,23 @@ class KDiffE(RecommenderModel):
         """Train the denoisers and regenerate the knowledge graph and the modality graphs, side by side."""
         user, entity = self.user_embedding.detach(), self.entity_embedding.detach()
         item = entity[: self.n_items]
-        tasks: list[Callable[[torch.Generator], Callable[[], EpochLog]]] = []
+        tasks: list[Task] = []
+        costs = []
         if self.knowledge_diffusion is not None:
-            tasks.append(partial(self._knowledge_epoch, self.knowledge_diffusion, user, entity))
+            n_known = len(self.edges) if self.config.knowledge.candidates else None
+            tasks.append(
+                knowledge_task(self.knowledge_diffusion, user, entity, n_known, self._take_regenerated)
+            )
+            costs.append(self.knowledge_diffusion.cost)
         if self.modality_views is not None:
             with torch.no_grad():
                 projected = self.modality_views.project(None)
             context, target = self.user_mean(item), self.user_sum(item)
-            tasks += [
-                partial(self._modality_epoch, name, context, LinearGuidance(projected[name], target))
-                for name in self.modality_diffusions
-            ]
-        diffusions = [self.knowledge_diffusion, *self.modality_diffusions.values()]
-        costs = [diffusion.cost for diffusion in diffusions if diffusion is not None]
-        own = child_generators(generator, len(tasks))
-        run = [partial(task, each) for task, each in zip(tasks, own, strict=True)]
-        taken = side_by_side(run, costs) if self.device.type == "cpu" else [task() for task in run]
-        log: dict[str, float] = {}
-        for take in taken:
-            log |= take()
-        return log
-
-    def _knowledge_epoch(
-        self, diffusion: KnowledgeDiffusion, users: Tensor, entities: Tensor, generator: torch.Generator
-    ) -> Callable[[], EpochLog]:
-        """Train and regenerate; return what takes up the graph, once nothing else is running."""
-        context = diffusion.context(users)
-        log = {"diffusion/knowledge": diffusion.train_guided(context, entities, generator)}
-        regenerated = diffusion.regenerate(context, generator)
-        log["kept/knowledge"] = float(regenerated.kept.double().mean())
-        if self.config.knowledge.candidates:
-            log["proposed/knowledge"] = len(regenerated.head) / max(1, len(self.edges))
-
-        def take() -> EpochLog:
-            self._take_regenerated(regenerated)
-            return log
-
-        return take
-
-    def _modality_epoch(
-        self, name: str, context: Tensor, guidance: LinearGuidance, generator: torch.Generator
-    ) -> Callable[[], EpochLog]:
-        """Train and regenerate; return what takes up the graph, once nothing else is running."""
-        diffusion = self.modality_diffusions[name]
-        loss = diffusion.train_epoch(context, guidance, generator)
-        users, items = diffusion.generate(context, generator)
-
-        def take() -> EpochLog:
-            self._take_generated(name, users, items)
-            return {f"diffusion/{name}": loss}
-
-        return take
+            for name, diffusion in self.modality_diffusions.items():
+                guidance = LinearGuidance(projected[name], target)
+                tasks.append(modality_task(name, diffusion, context, guidance, self._take_generated))
+                costs.append(diffusion.cost)
+        return run_tasks(tasks, costs, generator, together=self.device.type == "cpu")
 
     def _take_regenerated(self, regenerated: Regenerated) -> None:
         self.regenerated = regenerated
