@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from kg_builders.errors import InputError
+from kg_builders.errors import InputError, install_hint
 
 __all__ = [
     "Found",
@@ -164,7 +164,7 @@ def approximate_neighbours(
     except ImportError as error:
         raise InputError(
             "approximate neighbours need faiss, which is not installed; expected: "
-            "pip install 'kdiffe-dgl[faiss]', or the method 'exact'"
+            f"{install_hint('faiss')}, or the method 'exact'"
         ) from error
     rows = np.flatnonzero(usable)
     k = min(k, len(rows) - 1)

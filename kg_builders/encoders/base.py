@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kg_builders.config import StrictModel
-from kg_builders.errors import InputError
+from kg_builders.errors import InputError, install_hint
 
 __all__ = [
     "Encoded",
@@ -192,13 +192,13 @@ def import_extra(module: str, extra: str, what: str) -> Any:
         package = module.partition(".")[0]
         raise InputError(
             f"{what} needs {package}, which can't be imported ({_first_line(error)}); "
-            f"expected: pip install 'kdiffe-dgl[{extra}]'"
+            f"expected: {install_hint(extra)}"
         ) from error
     except RuntimeError as error:
         # What torchvision raises if it was built for another torch.
         raise InputError(
             f"{what} needs {module}, which doesn't fit the other installed libraries ({_first_line(error)}); "
-            f"expected a build for the same torch: pip install 'kdiffe-dgl[{extra}]'"
+            f"expected a build for the same torch: {install_hint(extra)}"
         ) from error
 
 

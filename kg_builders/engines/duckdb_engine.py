@@ -8,7 +8,7 @@ import narwhals as nw
 import polars as pl
 
 from kg_builders.engines.base import Engine
-from kg_builders.errors import InputError
+from kg_builders.errors import InputError, install_hint
 from kg_builders.sources.records import ItemRecords
 
 __all__ = ["DuckDBEngine"]
@@ -35,7 +35,7 @@ class DuckDBEngine(Engine):
             import duckdb  # noqa: PLC0415
         except ImportError as error:
             raise InputError(
-                "engine duckdb: DuckDB is not installed; expected pip install 'kdiffe-dgl[duckdb]'"
+                f"engine duckdb: DuckDB is not installed; expected {install_hint('duckdb')}"
             ) from error
         settings: dict[str, str | bool | int | float | list[str]] = {}
         if threads is not None:

@@ -14,7 +14,7 @@ import narwhals as nw
 import polars as pl
 
 from kg_builders.engines.base import Engine
-from kg_builders.errors import InputError
+from kg_builders.errors import InputError, install_hint
 from kg_builders.sources.records import ItemRecords
 
 __all__ = ["SparkEngine"]
@@ -59,7 +59,7 @@ class SparkEngine(Engine):
                 from pyspark.sql import SparkSession  # noqa: PLC0415
             except ImportError as error:
                 raise InputError(
-                    "engine spark: PySpark is not installed; expected pip install 'kdiffe-dgl[spark]'"
+                    f"engine spark: PySpark is not installed; expected {install_hint('spark')}"
                 ) from error
             if not _has_java():
                 raise InputError("engine spark: no Java on this machine; expected Java 17 or newer")

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import polars as pl
 
 from kg_builders.config import nearest
-from kg_builders.errors import InputError
+from kg_builders.errors import InputError, install_hint
 from kg_builders.sources.bad import BadRecords
 from kg_builders.sources.delimited import decode_lines
 from kg_builders.sources.streams import Progress, file_name, open_stream, read_lines
@@ -236,7 +236,7 @@ def _turtle(path: str | Path, bad: BadRecords, progress: Progress | None) -> Ite
         import pyoxigraph  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise InputError(
-            f"{path}: is Turtle, which needs pyoxigraph; pip install 'kdiffe-dgl[rdf]'"
+            f"{path}: is Turtle, which needs pyoxigraph; expected {install_hint('rdf')}"
         ) from error
     names: dict[str, str] = {}
     rows: list[tuple[Any, ...]] = []

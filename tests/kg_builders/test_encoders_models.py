@@ -132,7 +132,7 @@ def test_a_library_that_is_missing_or_does_not_fit_is_told(kind: str, pictures: 
         import timm  # noqa: F401
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError):
-        with pytest.raises(InputError, match=r"needs .*pip install 'kdiffe-dgl\[image-models\]'"):
+        with pytest.raises(InputError, match=r"needs .*pip install '\.\[image-models\]'"):
             create_encoder(kind).encode([pictures / "a.png"])
     else:
         pytest.skip("the extra 'image-models' is installed")

@@ -71,7 +71,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> ItemRecords:
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkEngine]:
     if importlib.util.find_spec("pyspark") is None:
-        pytest.skip("PySpark is not installed (pip install 'kdiffe-dgl[spark]')")
+        pytest.skip("PySpark is not installed (pip install '.[spark]')")
     if shutil.which("java") is None:
         pytest.skip("there is no Java on this machine, which Spark needs")
     # What makes large queries quick makes these tiny ones slow.
@@ -92,7 +92,7 @@ def spark() -> Iterator[SparkEngine]:
 
 @pytest.fixture
 def duckdb() -> Iterator[DuckDBEngine]:
-    pytest.importorskip("duckdb", reason="DuckDB is not installed (pip install 'kdiffe-dgl[duckdb]')")
+    pytest.importorskip("duckdb", reason="DuckDB is not installed (pip install '.[duckdb]')")
     with DuckDBEngine(threads=1, memory_limit="1GB") as engine:
         yield engine
 
@@ -181,13 +181,9 @@ def test_engines_by_name(tmp_path: Path) -> None:
 
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
-    with pytest.raises(
-        InputError, match=r"DuckDB is not installed; expected pip install 'kdiffe-dgl\[duckdb\]'"
-    ):
+    with pytest.raises(InputError, match=r"DuckDB is not installed; expected pip install '\.\[duckdb\]'"):
         open_engine("duckdb")
     monkeypatch.setitem(__import__("sys").modules, "pyspark.sql", None)
     monkeypatch.setitem(__import__("sys").modules, "pyspark.errors", None)
-    with pytest.raises(
-        InputError, match=r"PySpark is not installed; expected pip install 'kdiffe-dgl\[spark\]'"
-    ):
+    with pytest.raises(InputError, match=r"PySpark is not installed; expected pip install '\.\[spark\]'"):
         open_engine("spark")
