@@ -24,7 +24,7 @@ _EPILOG = examples(
 @click.option("--preset", "preset_name", help="Settings of the full model.  [default: as kdiffe train]")
 @click.option("--config", type=PATH, help="YAML file of settings, over the preset.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, over all others.")
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Runs of each arm.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each arm.")
 @click.option(
     "--only", multiple=True, metavar="ARM", help="Arm to train; repeatable.  [default: all that fit]"
 )

@@ -54,7 +54,9 @@ class _Levels(click.ParamType):
     show_default=True,
     help="What random triples join: heads and tails of their relation, or any entities.",
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Runs of each level.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each level."
+)
 @grid_options
 @click.pass_context
 def robustness(

@@ -90,7 +90,12 @@ ARMS: Mapping[str, Arm] = {
     arm.name: arm
     for arm in (
         _set("without-attention", "model.attention.epsilon=0"),
-        _set("without-knowledge", "model.knowledge.layers=0", needs=_has_graph),
+        _set(
+            "without-knowledge",
+            "model.knowledge.layers=0",
+            "model.profile.knowledge_weight=0",
+            needs=_has_graph,
+        ),
         Arm("shuffled-knowledge", _shuffled, _has_graph),
         _set("without-diffusion", "model.knowledge.selection=all", _NO_PROPOSALS, needs=_has_graph),
         _set("random-edges", "model.knowledge.selection=random", needs=_has_graph),
@@ -173,7 +178,7 @@ def choose_arms(dataset: RecDataset, base: RunConfig, only: Sequence[str]) -> tu
         raise InputError(f"--only {unknown[0]}: is no arm; expected some of {', '.join(ARMS)}")
     chosen: list[Variant] = []
     left_out: list[str] = []
-    for name in only or ARMS:
+    for name in dict.fromkeys(only or ARMS):
         arm = ARMS[name]
         reason = "" if arm.needs(dataset) else "the data have nothing of the kind"
         made = [] if reason else list(arm.variants(dataset))

@@ -22,7 +22,7 @@ NOISE = "random"
 
 @dataclass(frozen=True)
 class ShuffledItems:
-    """Items change places in the graph: as many facts, alike in shape, and none of them of its item.
+    """Items change places in the graph: as many facts, alike in shape, each of an item drawn at random.
 
     Parameters
     ----------
@@ -87,6 +87,12 @@ class RandomTriples:
         counts = proportional(relation, self.share, kg.n_relations)
         generator = torch.Generator().manual_seed(self.seed)
         drawn = random_triples(head, relation, tail, counts, kg.n_entities, generator, self.ends)
+        # A relation whose pairs are nearly all taken gets fewer; the level is to be about true all the same.
+        if len(drawn[0]) < 0.9 * int(counts.sum()):
+            raise InputError(
+                f"data set {dataset.name!r}: its graph has room for {len(drawn[0])} random triples, not for "
+                f"{int(counts.sum())} (a share of {self.share:g}); expected a smaller share, or --ends any"
+            )
         columns = dict(zip(("head", "relation", "tail"), (each.numpy() for each in drawn), strict=True))
         added = pl.DataFrame(columns).with_columns(source=pl.lit(NOISE)).cast(kg.triples.schema)
         triples = pl.concat([kg.triples, added.select(kg.triples.columns)])
@@ -125,6 +131,11 @@ class RandomInteractions:
             keys = np.unique(users * n_items + rng.integers(0, n_items, missing))
             added = np.concatenate([added, keys[~np.isin(keys, taken)]])
             taken = np.union1d(taken, added)
+        if len(added) < wanted:
+            raise InputError(
+                f"data set {dataset.name!r}: has room for {len(added)} random interactions of its users, not "
+                f"for {wanted} (a share of {self.share:g}); expected a smaller share"
+            )
         frame = pl.DataFrame({"user": added // n_items, "item": added % n_items}).with_columns(
             split=pl.lit("train")
         )

@@ -13,7 +13,7 @@ from kdiffe_dgl.display import tables_html
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name
-from kdiffe_dgl.experiments.lock import only_one
+from kdiffe_dgl.experiments.lock import LOCK, only_one
 from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
 from kdiffe_dgl.experiments.summaries import dataset_tables
@@ -169,7 +169,7 @@ def require_output(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; expected a folder for runs and results")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
         ours = (RUNS, RESULTS)
         if not any((folder / name).exists() for name in ours):
             raise InputError(
@@ -271,8 +271,8 @@ def compare(
     require_output(plan.output)
     planned = plan_jobs(plan, device)
     unique = {job.folder: job for mine in planned.values() for job in mine.values()}
-    (plan.output / RUNS).mkdir(parents=True, exist_ok=True)
     with only_one(plan.output):
+        (plan.output / RUNS).mkdir(exist_ok=True)
         results = run_grid(unique.values(), n_jobs=jobs, threads=threads, watcher=watcher)
     ended = {result.job.folder: result for result in results}
     return Comparison(plan, tuple(_measured(plan, name, mine, ended) for name, mine in planned.items()))

@@ -39,6 +39,7 @@ metrics: [recall@20, ndcg@20]
 """A plan to start from."""
 
 _SEEDS = 5
+_MOST_SEEDS = 1000  # a greater number is a seed that somebody forgot to put into a list
 
 
 class Settings(Component):
@@ -78,18 +79,26 @@ class _PlanFile(Component):
     datasets: dict[str, Any] = Field(min_length=1)
     entries: dict[str, Any] = Field(min_length=1)
     set: tuple[str, ...] = ()
-    seeds: int | tuple[Annotated[int, Field(ge=0, strict=True)], ...] = _SEEDS
+    seeds: int | tuple[int, ...] = _SEEDS
     metrics: tuple[str, ...] = Field(("recall@20", "ndcg@20"), min_length=1)
-    cutoffs: tuple[Annotated[int, Field(ge=1, strict=True)], ...] = Field((5, 10, 20, 50), min_length=1)
+    cutoffs: tuple[Annotated[int, Field(ge=1, lt=2**31, strict=True)], ...] = Field(
+        (5, 10, 20, 50), min_length=1
+    )
     mask: tuple[Literal["train", "validation"], ...] = ("train",)
     reference: str | None = None
 
-    @field_validator("seeds")
+    @field_validator("seeds", mode="before")
     @classmethod
-    def _some_seeds(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        if value == () or (isinstance(value, int) and value < 1):
+    def _some_seeds(cls, value: Any) -> Any:
+        several = isinstance(value, (list, tuple))
+        numbers = list(value) if several else [value]
+        if not numbers or any(type(number) is not int for number in numbers):
             raise ValueError("a number of at least 1, or a list of seeds")
-        if isinstance(value, tuple) and len(set(value)) < len(value):
+        if not several and not 1 <= value <= _MOST_SEEDS:
+            raise ValueError(f"a number from 1 to {_MOST_SEEDS}, or a list of seeds")
+        if several and not all(0 <= number < 2**31 for number in numbers):
+            raise ValueError("seeds from 0, less than 2**31")
+        if len(set(numbers)) < len(numbers):
             raise ValueError("a list of different seeds")
         return value
 
@@ -98,7 +107,9 @@ class _PlanFile(Component):
     def _known_metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for metric in value:
             name, _, cutoff = metric.partition("@")
-            if name not in ACCURACY_METRICS or not (cutoff.isascii() and cutoff.isdigit() and int(cutoff)):
+            if name not in ACCURACY_METRICS or not (
+                cutoff.isascii() and cutoff.isdigit() and 0 < int(cutoff) < 2**31
+            ):
                 raise ValueError(
                     f"metrics with a cutoff, such as recall@20, not {metric!r}; metrics: "
                     f"{', '.join(ACCURACY_METRICS)}"

@@ -59,7 +59,7 @@ def area_under_curve(good: np.ndarray, score: np.ndarray) -> float:
     return float((rank[good].sum() - n_good * (n_good + 1) / 2) / (n_good * (len(good) - n_good)))
 
 
-def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[str, float]:
+def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[str, float] | None:
     """Tell how well the regeneration of a finished run told good triples from bad ones.
 
     Parameters
@@ -73,19 +73,14 @@ def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[st
 
     Returns
     -------
-    dict
+    dict or None
         ``gone``: share of bad triples thrown out (the recall of throwing out); ``precision``: share of what
         was thrown out that was bad; ``stay``: share of good triples that stay; ``auc``: of the scores. NaN
-        where there is nothing of the kind.
-
-    Raises
-    ------
-    InputError
-        If the run has no regenerated knowledge graph.
+        where there is nothing of the kind. Null where the model regenerates no knowledge graph.
     """
     model = restore_model(run, dataset)
     if not isinstance(model, KDiffE) or model.knowledge_diffusion is None or model.regenerated is None:
-        raise InputError(f"{run.path}: has no regenerated knowledge graph; expected a run of kdiffe with one")
+        return None
     diffusion = model.knowledge_diffusion
     with torch.no_grad():
         scores = diffusion.edge_scores(
@@ -291,7 +286,7 @@ def robustness(
     dataset = RecDataset.load(data)
     if not triples and not interactions:
         raise InputError("robustness: no noise is asked for; expected levels of triples or of interactions")
-    if triples and dataset.kg is None:
+    if triples and (dataset.kg is None or not len(dataset.kg.triples)):
         raise InputError(f"{data}: has no knowledge graph; expected one, or --interactions alone")
     made: dict[str, dict[str, float]] = {}
     variants = [CLEAN]
@@ -300,7 +295,7 @@ def robustness(
             if not 0 < level <= 10:
                 raise InputError(f"robustness: a level is {level:g}; expected more than 0 and at most 10")
             change = RandomTriples(level, ends) if kind == "triples" else RandomInteractions(level)
-            variant = Variant(f"{kind} +{level:.0%}" if level >= 0.01 else f"{kind} +{level:g}", (), change)
+            variant = Variant(f"{kind} +{100 * level:g}%", (), change)
             variants.append(variant)
             made.setdefault(kind, {})[variant.name] = level
     study = run_study(data, base, variants, seeds, output, resources, metrics)
@@ -309,15 +304,14 @@ def robustness(
     for variant in variants:
         found = [job for job in study.jobs[variant.name] if job.folder in done]
         if isinstance(variant.change, RandomTriples) and found and base.name == KDiffE.name:
-            edges[variant.name] = _of_added(found)
+            measured = _of_added(found)
+            if measured:
+                edges[variant.name] = measured
     truth = _planted_truth(data, dataset)
     planted: list[dict[str, float]] = []
     if truth is not None and base.name == KDiffE.name:
-        planted = [
-            sorted_out(RunFolder(job.folder), dataset, truth)
-            for job in study.jobs[CLEAN.name]
-            if job.folder in done
-        ]
+        clean = [job for job in study.jobs[CLEAN.name] if job.folder in done]
+        planted = _all_sorted_out(clean, dataset, truth)
     return Robustness(study, made, edges, planted)
 
 
@@ -325,4 +319,9 @@ def _of_added(jobs: Sequence[Job]) -> list[dict[str, float]]:
     dataset = jobs[0].source.load()
     assert dataset.kg is not None
     good = (dataset.kg.triples["source"] != NOISE).to_numpy()
-    return [sorted_out(RunFolder(job.folder), dataset, good) for job in jobs]
+    return _all_sorted_out(jobs, dataset, good)
+
+
+def _all_sorted_out(jobs: Sequence[Job], dataset: RecDataset, good: np.ndarray) -> list[dict[str, float]]:
+    found = (sorted_out(RunFolder(job.folder), dataset, good) for job in jobs)
+    return [one for one in found if one is not None]

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.search import Choices, Searched
+from kg_builders.errors import install_hint
 
 if TYPE_CHECKING:
     import optuna
@@ -35,8 +36,19 @@ def require_optuna() -> Any:
     try:
         import optuna  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise InputError("tuning needs Optuna; expected pip install 'kdiffe-dgl[tune]'") from error
+        raise InputError(f"tuning needs Optuna; expected {install_hint('tune')}") from error
     return optuna
+
+
+def _forget_half_a_line(file: Path) -> None:
+    """Cut off what a killed process was about to write: the next line would be appended to it."""
+    if not file.is_file():
+        return
+    with file.open("r+b") as stream:
+        written = stream.read()
+        if written and not written.startswith(b'{"op_code"'):
+            raise ValueError("no journal")
+        stream.truncate(written.rfind(b"\n") + 1)
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,7 @@ class Study:
         # A line a trial on standard error would tear the bars; what it says is shown by who watches.
         package.logging.set_verbosity(package.logging.WARNING)
         try:
+            _forget_half_a_line(file)
             storage = package.storages.JournalStorage(package.storages.journal.JournalFileBackend(str(file)))
             study: optuna.Study = package.create_study(
                 storage=storage,
@@ -143,7 +156,8 @@ class Study:
                 pruner=pruners[pruner](),
                 load_if_exists=True,
             )
-        except (ValueError, KeyError, TypeError) as error:
+        # Optuna asserts what an operation may be.
+        except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{file}: is a damaged journal of a search; expected that of kdiffe tune"
             ) from error

@@ -67,7 +67,15 @@ def main_table(result: DatasetResult) -> ResultTable:
         f"{result.name}: test split, {_spread(result)}",
         ("", *result.metrics, "training [s]"),
         rows,
-        tuple(note for note in (significance_note(result), *_failures(result)) if note),
+        tuple(
+            note
+            for note in (
+                "±: sample standard deviation, divisor n − 1." if deviations else "",
+                significance_note(result),
+                *_failures(result),
+            )
+            if note
+        ),
         result.name,
     )
 

@@ -239,7 +239,6 @@ def tune(
         "pruner": options.pruner,
     }
     start = {name: value_of(settings, name) for name in space}
-    folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder):
         study = Study(folder / JOURNAL, about, space, start, options.seed, options.pruner)
         # Runs of a process that was killed.

@@ -11,6 +11,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.comparison import RUNS, file_names, require_output
 from kdiffe_dgl.experiments.grid import Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, Source, run_name, trained_alike
+from kdiffe_dgl.experiments.lock import only_one
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
 from kdiffe_dgl.training.config import RunConfig, resolve
 
@@ -118,7 +119,8 @@ def run_study(
     Raises
     ------
     InputError
-        If the data can't be read or a setting does not fit. A run that fails is part of the result.
+        If the data can't be read, a setting does not fit, or another process is at work in the output. A
+        run that fails is part of the result.
     """
     require_output(output)
     resources = resources or Resources()
@@ -142,14 +144,13 @@ def run_study(
             )
             for seed in seeds
         ]  # fmt: skip
-    (output / RUNS).mkdir(parents=True, exist_ok=True)
     unique = {job.folder: job for mine in jobs.values() for job in mine}
-    ended = {
-        result.job.folder: result
-        for result in run_grid(
+    with only_one(output):
+        (output / RUNS).mkdir(exist_ok=True)
+        results = run_grid(
             unique.values(), n_jobs=resources.jobs, threads=resources.threads, watcher=resources.watcher
         )
-    }
+    ended = {result.job.folder: result for result in results}
     entries = []
     for name, mine in jobs.items():
         own = mine[0].source.load() if any(ended[job.folder].done for job in mine) else dataset

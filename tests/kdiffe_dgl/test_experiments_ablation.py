@@ -23,7 +23,12 @@ from kdiffe_dgl.experiments.changes import (
 from kdiffe_dgl.experiments.variants import alike, changed
 from kdiffe_dgl.training.config import resolve
 
-SMALL = ["model.dim=4", "training.epochs=1", "model.knowledge.diffusion.hidden=4"]
+SMALL = [
+    "model.dim=4",
+    "training.epochs=1",
+    "model.knowledge.diffusion.hidden=4",
+    "model.modality.diffusion.hidden=4",
+]
 
 
 @pytest.fixture(scope="module")

@@ -171,6 +171,7 @@ def test_failures_leave_the_others_and_are_told(folder, tiny_dataset):
 def test_the_command_writes_all_forms(folder, found, command):
     assert command.exit_code == 0, command.output
     assert "Tiny & 100%: test split, mean ± standard deviation over 2 seeds" in command.stdout
+    assert "±: sample standard deviation, divisor n − 1." in command.stdout
     assert command.stderr == ""
     out = folder / "out"
     assert (out / "tables.md").read_text(encoding="utf-8") == found.markdown()
@@ -279,7 +280,15 @@ def test_settings_differ_by_data_set(tmp_path, tiny_dataset):
             "plan: metrics is ['recall']; expected metrics with a cutoff",
         ),
         ({"metrics": ["coverage@5"]}, "not 'coverage@5'; metrics: recall"),
-        ({"seeds": 0}, "plan: seeds is 0; expected a number of at least 1, or a list of seeds"),
+        ({"seeds": 0}, "plan: seeds is 0; expected a number from 1 to 1000, or a list of seeds"),
+        ({"seeds": 10**12}, "expected a number from 1 to 1000, or a list of seeds"),
+        ({"seeds": True}, "plan: seeds is true; expected a number of at least 1, or a list of seeds"),
+        ({"seeds": [0.5]}, "plan: seeds is [0.5]; expected a number of at least 1, or a list of seeds"),
+        ({"seeds": [-1]}, "plan: seeds is [-1]; expected seeds from 0, less than 2**31"),
+        ({"seeds": [2**70]}, "expected seeds from 0, less than 2**31"),
+        ({"metrics": [f"recall@{10**20}"]}, "expected metrics with a cutoff"),
+        ({"cutoffs": [10**15]}, "plan: cutoffs[0] is 1000000000000000; expected a number less than"),
+        ({"output": "plan.yaml/sub"}, "plan.yaml/sub: can't be written to"),
         ({"seeds": [1, 1]}, "expected a list of different seeds"),
         ({"reference": "Z"}, "plan: reference 'Z' is no entry; expected one of EASE"),
         ({"datasets": {"a": 3}}, "plan: data set a is 3; expected its folder"),
@@ -299,6 +308,9 @@ def test_the_command_refuses_bad_plans_in_one_sentence(tmp_path):
     (tmp_path / "plan.yaml").write_text("datasets: {a: b}\nentries: {x: [1]}\n")
     told = refused(CliRunner().invoke(main, ["compare", str(tmp_path / "plan.yaml")]))
     assert "plan.yaml, entry x: is [1]; expected settings" in told
+    (tmp_path / "plan.yaml").write_text("datasets: {a: b}\nentries:\n  x: {model: ease}\n  x: {}\n")
+    told = refused(CliRunner().invoke(main, ["compare", str(tmp_path / "plan.yaml")]))
+    assert "plan.yaml, line 4: is not valid YAML (the key 'x' stands twice)" in told
     assert "no such configuration file" in refused(CliRunner().invoke(main, ["compare", "nowhere.yaml"]))
 
 

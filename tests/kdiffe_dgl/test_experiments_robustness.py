@@ -15,11 +15,25 @@ from kdiffe_dgl.cli import main
 from kdiffe_dgl.data import RecDataset
 from kdiffe_dgl.data.planted_files import save_planted
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.changes import NOISE, RandomTriples
-from kdiffe_dgl.experiments.robustness import area_under_curve
+from kdiffe_dgl.experiments.lock import only_one
+from kdiffe_dgl.experiments.robustness import area_under_curve, robustness
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.serving.run_folder import RunFolder
+from kdiffe_dgl.training.config import resolve
 from kdiffe_dgl.training.restore import restore_model
+
+SMALL = [
+    word
+    for setting in (
+        "model.dim=4",
+        "training.epochs=1",
+        "model.knowledge.diffusion.hidden=4",
+        "model.modality.diffusion.hidden=4",
+    )
+    for word in ("--set", setting)
+]
 
 
 def test_area_under_curve_equals_scikit_learn() -> None:
@@ -34,8 +48,7 @@ def test_the_command_tells_what_is_thrown_out(tmp_path: Path) -> None:
     data, out = tmp_path / "planted", tmp_path / "out"
     save_planted(made, data)
     arguments = ["robustness", "--data", str(data), "--out", str(out), "--seeds", "1", "--quiet"]
-    arguments += ["--triples", "0.5", "--set", "model.dim=4", "--set", "training.epochs=1"]
-    arguments += ["--set", "model.knowledge.scoring=context"]
+    arguments += ["--triples", "0.5", *SMALL, "--set", "model.knowledge.scoring=context"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     facts = json.loads((out / "results.json").read_text(encoding="utf-8"))
@@ -69,6 +82,8 @@ def test_the_command_tells_what_is_thrown_out(tmp_path: Path) -> None:
         (["--triples", "0"], "a level is 0; expected more than 0 and at most 10"),
         (["--triples", "half"], "'half' is not a list of shares such as 0.1,0.5,1"),
         (["--triples", "nan"], "a level is nan"),
+        (["--triples", "10"], "its graph has room for"),
+        (["--interactions", "10"], "has room for"),
     ],
 )
 def test_bad_levels_are_told(tiny_dataset: RecDataset, tmp_path: Path, options: list[str], told: str) -> None:
@@ -79,3 +94,18 @@ def test_bad_levels_are_told(tiny_dataset: RecDataset, tmp_path: Path, options: 
     assert result.exit_code == 2
     assert told in result.output
     assert not out.exists()
+
+
+def test_close_levels_are_not_mixed_up_and_a_model_without_regeneration_has_none(
+    tiny_dataset: RecDataset, tmp_path: Path
+) -> None:
+    tiny_dataset.save(tmp_path / "data")
+    out = tmp_path / "out"
+    base = resolve({}, [*SMALL[1::2], "model.knowledge.layers=0"])
+    with only_one(out), pytest.raises(InputError, match="another process is at work in it"):
+        robustness(tmp_path / "data", base, out, triples=(0.5,), seeds=(0,))
+    found = robustness(tmp_path / "data", base, out, triples=(0.301, 0.3), seeds=(0,))
+    assert found.levels == {"triples": {"triples +30%": 0.3, "triples +30.1%": 0.301}}
+    assert not found.failures
+    assert found.edges == {}
+    assert found.planted == []

@@ -151,6 +151,25 @@ def test_another_search_in_the_same_place_is_refused(tmp_path):
     (tmp_path / "odd").write_text("{not json\n{}\n")
     with pytest.raises(InputError, match="odd: is a damaged journal"):
         study(tmp_path / "odd")
+    (tmp_path / "note").write_text("no journal")
+    with pytest.raises(InputError, match="note: is a damaged journal"):
+        study(tmp_path / "note")
+    assert (tmp_path / "note").read_text() == "no journal"
+    text = (tmp_path / "journal").read_text(encoding="utf-8")
+    (tmp_path / "strange").write_text(text + '{"op_code": 99, "worker_id": "x"}\n')
+    with pytest.raises(InputError, match="strange: is a damaged journal"):
+        study(tmp_path / "strange", model="ease")
+
+
+def test_half_a_line_of_a_killed_process_is_forgotten(tmp_path):
+    whole = run(study(tmp_path / "journal"), 3)
+    written = (tmp_path / "journal").read_bytes()
+    # The end of the third trial was being written.
+    (tmp_path / "journal").write_bytes(written[:-20])
+    again = study(tmp_path / "journal")
+    assert len(again.ended()) == 2
+    assert run(again, 1) == whole[2:]
+    assert len(study(tmp_path / "journal").ended()) == 3
 
 
 @pytest.fixture(scope="module")
@@ -233,4 +252,4 @@ def test_bad_input_is_refused(folder, monkeypatch):
         tune(folder / "data", folder / "data", model="ease")
     monkeypatch.setitem(sys.modules, "optuna", None)
     told = refused(CliRunner().invoke(main, ["tune", "--data", str(folder / "data"), "--output", "never"]))
-    assert told == "error: tuning needs Optuna; expected pip install 'kdiffe-dgl[tune]'\n"
+    assert told == "error: tuning needs Optuna; expected pip install '.[tune]' in the checkout\n"
