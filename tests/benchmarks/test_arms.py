@@ -11,6 +11,7 @@ import pytest
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kdiffe_dgl.errors import InputError
 
 
 @pytest.fixture
@@ -67,5 +68,5 @@ def test_arms_are_trained_compared_and_used_again(dataset, tmp_path, monkeypatch
 
 
 def test_a_data_set_without_a_graph_has_nothing_to_shuffle(dataset):
-    with pytest.raises(SystemExit, match="no knowledge graph"):
+    with pytest.raises(InputError, match="no knowledge graph"):
         arms.with_shuffled_items(dataset.replace(kg=None))

@@ -10,6 +10,7 @@ import contextlib
 import fnmatch
 import io
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -103,7 +104,8 @@ def is_name(words: Sequence[str]) -> bool:
     if any(not word.startswith("-") for word in rest):
         return False
     assert command is not None
-    context = click.Context(command, **command.context_settings)
+    # Click keeps the help option that it makes first, so this one must be that of the whole program.
+    context = click.Context(command, help_option_names=kdiffe.context_settings["help_option_names"])
     known = {"--help"} | {name for option in command.get_params(context) for name in option.opts}
     assert set(rest) <= known, f"{' '.join(words)}: {set(rest) - known}"
     return True
@@ -267,8 +269,12 @@ def lines_of_make(folder: Path, *arguments: str, installed: bool = True) -> list
         (environment / "bin" / "python").symlink_to(sys.executable)
     for name in ("installed", "installed-dev") if installed else ():
         (environment / name).touch()
-    called = ["make", "--dry-run", f"VENV={environment}", *arguments]
-    told = subprocess.run(called, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    called = ["make", "--dry-run", "--no-print-directory", f"VENV={environment}", *arguments]
+    # These tests may run under make themselves, whose flags are not those of this one.
+    alone = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    }
+    told = subprocess.run(called, cwd=ROOT, env=alone, capture_output=True, encoding="utf-8", check=False)
     assert told.returncode == 0, told.stderr
     found = []
     for line in told.stdout.replace("\\\n", " ").splitlines():
