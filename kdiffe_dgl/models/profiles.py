@@ -227,6 +227,7 @@ class ProfileViews:
             for name, table in features.items()
             if config.modality_weight
         ]
+        self._facts: tuple[Ids, Ids, ProfileView] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._modalities or self.config.knowledge_weight)
@@ -245,10 +246,20 @@ class ProfileViews:
         """
         found = list(self._modalities)
         if self.config.knowledge_weight and len(items):
-            weights = fact_weights(items, entities, (self._mean.shape[1], n_entities))
-            facts = FactTable.of(weights, self.config.rank)
-            found.insert(0, self._view(facts.table, self.config.knowledge_weight, facts=facts))
+            found.insert(0, self._fact_view(items, entities, n_entities))
         return [view.scaled(np.float32(np.sqrt(learned))) for view in found]
+
+    def _fact_view(self, items: Ids, entities: Ids, n_entities: int) -> ProfileView:
+        """Return the view of facts, made anew only where the graph changed: every validation asks for it."""
+        if self._facts is not None:
+            *edges, view = self._facts
+            if np.array_equal(edges[0], items) and np.array_equal(edges[1], entities):
+                return view
+        weights = fact_weights(items, entities, (self._mean.shape[1], n_entities))
+        facts = FactTable.of(weights, self.config.rank)
+        view = self._view(facts.table, self.config.knowledge_weight, facts=facts)
+        self._facts = items, entities, view
+        return view
 
     def _view(
         self, table: Table, weight: float, modality: str | None = None, facts: FactTable | None = None

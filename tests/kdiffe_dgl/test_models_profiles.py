@@ -131,3 +131,16 @@ def test_the_model_adds_profiles_over_the_graph_that_it_reads(tiny_dataset: Any,
     agreement = profiles @ rows.T
     agreement *= 2.0 * plain.std(axis=1).mean() / agreement[met.any(axis=1)].std(axis=1).mean()
     np.testing.assert_allclose(full - plain, agreement, atol=1e-3)
+
+
+def test_facts_are_factorised_anew_when_the_graph_changes_and_only_then() -> None:
+    interactions = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0]], dtype=np.float32))
+    config = ProfileConfig(knowledge_weight=1.0)
+    views = ProfileViews(config, interactions, {})
+    first = views.views(ITEMS, ENTITIES, 7, learned=1.0)[0]
+    again = views.views(ITEMS.copy(), ENTITIES.copy(), 7, learned=1.0)[0]
+    assert again.facts is first.facts
+    other = views.views(ITEMS[1:5], ENTITIES[1:5], 7, learned=1.0)[0]
+    fresh = ProfileViews(config, interactions, {}).views(ITEMS[1:5], ENTITIES[1:5], 7, learned=1.0)[0]
+    np.testing.assert_array_equal(other.users @ other.items.T, fresh.users @ fresh.items.T)
+    assert not np.allclose(other.users @ other.items.T, first.users @ first.items.T)
