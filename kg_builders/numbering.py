@@ -103,6 +103,13 @@ def used_relations(relations: pl.DataFrame, triples: pl.DataFrame) -> tuple[pl.D
     return kept, triples.with_columns(new.gather(triples["relation"]))
 
 
+def _in_words(name: pl.Expr) -> pl.Expr:
+    """Return names in words, one that repeats the word before left out: film.film.actor is "film actor"."""
+    word = pl.element()
+    fresh = word.filter(word.ne_missing(word.shift(1)))
+    return name.str.replace_all("[._]", " ").str.split(" ").list.eval(fresh).list.join(" ")
+
+
 def make_relation_table(names: Iterable[str], described: pl.DataFrame | None) -> pl.DataFrame:
     """Return the relation table of these names, in alphabetical order."""
     table = pl.DataFrame({"name": list(names)}, schema={"name": pl.Utf8})
@@ -115,7 +122,7 @@ def make_relation_table(names: Iterable[str], described: pl.DataFrame | None) ->
     ]
     told = given.with_columns(missing).select("name", "label", "symmetric", "inverse_label")
     table = number_rows(table.join(told, on="name", how="left").sort("name"), "relation").with_columns(
-        pl.col("label").fill_null(pl.col("name").str.replace_all("[._]", " ")),
+        pl.col("label").fill_null(_in_words(pl.col("name"))),
         pl.col("symmetric").fill_null(False),
     )
     # The column is there for relations that have one.

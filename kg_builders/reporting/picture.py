@@ -271,7 +271,7 @@ def _draw_edges(axes: Axes, layout: Layout, lines: list[_Line], told: set[str], 
 def _lines(kg: KnowledgeGraph, colours: Mapping[str, str], fonts: Fonts) -> list[_Line]:
     """Return one line for each pair of entities, with the names of all relations between the two."""
     names = [
-        shorten(_once(fonts.drawable(plain_text(label)) or f"relation {number}"), 26)
+        shorten(fonts.drawable(plain_text(label)) or f"relation {number}", 26)
         for number, label in enumerate(kg.relations["label"])
     ]
     symmetric = kg.relations["symmetric"].to_list()
@@ -301,12 +301,6 @@ def _told_in_legend(lines: list[_Line]) -> dict[str, str]:
         for kind, found in names.items()
         if kind != ITEM and len(found) > FEW_LINES and len(set(found)) == 1 and len(found[0]) == 1
     }
-
-
-def _once(name: str) -> str:
-    """Leave out words that repeat the one before, as in "film film actor" from "film.film.actor"."""
-    words = name.split()
-    return " ".join(word for at, word in enumerate(words) if at == 0 or word != words[at - 1])
 
 
 def _label_place(

@@ -234,3 +234,18 @@ def test_missing_column_null_end_and_repeated_item_are_refused() -> None:
         KnowledgeGraph.from_named(named([]), twice)
     with pytest.raises(InputError, match="item 'item 1' occurs more than once"):
         KnowledgeGraph.empty().align_items(twice)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("film.film.award_won", "film award won"),
+        ("film.actor.film", "film actor film"),
+        ("also_buy", "also buy"),
+        ("a.a.a_b", "a b"),
+        ("filmfilm", "filmfilm"),
+    ],
+)
+def test_a_relation_without_label_is_named_by_its_words_each_once_in_a_row(name: str, label: str) -> None:
+    triples = pl.DataFrame([(ITEM, "1", name, "thing", "t", None, "test")], schema=NAMED_SCHEMA, orient="row")
+    assert KnowledgeGraph.from_named(triples).relations["label"].to_list() == [label]
