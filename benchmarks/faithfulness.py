@@ -170,7 +170,7 @@ def main() -> None:
     print(f"ratio with {options.paths} paths: {figures['ratio']:.2f} (95 % interval {low:.2f} to {high:.2f})")
     name = f"faithfulness-{found['dataset']}"
     plot_drops(RESULTS / f"{name}.png", found["dataset"], top, random)
-    facts = {**found, **figures, "run": options.run, "draws": options.draws, "seed": options.seed}
+    facts = {**found, **figures, "recommendations": len(top), "draws": options.draws, "seed": options.seed}
     write_results(name, facts, options.json, options.threads)
 
 

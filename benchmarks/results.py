@@ -1,0 +1,233 @@
+"""Makes the tables of docs/results.md from the records of measurements.
+
+Run ``python benchmarks/results.py``. A block of the page that begins with ``<!-- table: NAME -->`` and ends
+with ``<!-- end of table -->`` is filled from ``benchmarks/records/NAME.json``; the text around the blocks
+stays as it is. ``--keep NAME=FILE`` first makes a record of what a benchmark or ``kdiffe compare`` wrote,
+without the facts of the machine and the values of each user. ``--check`` only says whether the page
+is as its records say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Figures
+
+from kdiffe_dgl.experiments.tables import Cell, ResultTable, ranked
+
+__all__ = ["fill", "keep", "main", "render"]
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+RECORDS = Path(__file__).resolve().parent / "records"
+METRICS = ("recall@20", "ndcg@20")
+_TITLES = {"recall@20": "Recall@20", "ndcg@20": "NDCG@20"}
+_BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def _spread(values: list[float]) -> str:
+    """Return mean ± sample standard deviation; the mean of one value is that value."""
+    mean = f"{np.mean(values):.4f}"
+    return f"{mean} ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else mean
+
+
+def _p(value: float) -> str:
+    """Return a p-value with two digits."""
+    return "< 1e-10" if value < 1e-10 else f"{value:.2g}"
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    low, high = found["interval"]
+    return f"{found['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def _columns(values: list[dict[str, list[float]]]) -> list[list[Cell]]:
+    """Return a column of cells for each metric, the best in bold."""
+    columns = []
+    for metric in METRICS:
+        best, second = ranked([float(np.mean(each[metric])) if each else None for each in values])
+        columns.append(
+            [
+                Cell(_spread(each[metric]) if each else "–", place in best, place in second)
+                for place, each in enumerate(values)
+            ]
+        )
+    return columns
+
+
+# --- kinds of records ----------------------------------------------------------------------------
+
+
+def _arms(record: Figures) -> ResultTable:
+    """Return the table of ``arms.py``: figures of each arm, and what the first has before it."""
+    values = [
+        {metric: [run[metric] for run in runs] for metric in METRICS} for runs in record["arms"].values()
+    ]
+    recall, ndcg = _columns(values)
+    first = next(iter(record["arms"]))
+    rows = []
+    for place, name in enumerate(record["arms"]):
+        cells = [Cell(name), recall[place], ndcg[place]]
+        for found in record["comparisons"].get(name, [None, None]):
+            text = (
+                [_difference(found), f"{_p(found['p_t'])}, {_p(found['p_wilcoxon'])}"] if found else ["", ""]
+            )
+            cells += [Cell(each) for each in text]
+        rows.append(tuple(cells))
+    seeds = len(next(iter(record["arms"].values())))
+    header = ["Graph", *_TITLES.values()]
+    for title in _TITLES.values():
+        header += [f"{first} minus it, {title}", "p (t, W.)"]
+    return ResultTable(f"Preset {record['preset']}, {seeds} seeds", tuple(header), tuple(rows))
+
+
+def _compare(record: Figures) -> Iterator[ResultTable]:
+    """Return the tables of ``kdiffe compare``, a data set each."""
+    for name, found in record["datasets"].items():
+        entries = {entry: [run["test"] for run in each["runs"]] for entry, each in found["entries"].items()}
+        values = [
+            {metric: [run[metric] for run in runs] for metric in METRICS} if runs else {}
+            for runs in entries.values()
+        ]
+        recall, ndcg = _columns(values)
+        contrasts = {(each["other"], each["metric"]): each for each in found["comparisons"]}
+        rows = []
+        for place, (entry, each) in enumerate(found["entries"].items()):
+            validation = [run["validation"]["recall@20"] for run in each["runs"]]
+            cells = [
+                Cell(entry), Cell(str(len(validation))), Cell(_spread(validation) if validation else "–"),
+                recall[place], ndcg[place],
+            ]  # fmt: skip
+            for metric in METRICS:
+                one = contrasts.get((entry, metric))
+                worst = max(one["p_t_corrected"], one["p_wilcoxon_corrected"]) if one else None
+                cells.append(
+                    Cell("" if one is None or worst is None else f"{one['difference']:+.4f}, {_p(worst)}")
+                )
+            rows.append(tuple(cells))
+        reference = next((each["reference"] for each in found["comparisons"]), "the first")
+        header = ["Model", "Seeds", "Validation Recall@20", *_TITLES.values()]
+        header += [f"{reference} minus it in {title}, p" for title in _TITLES.values()]
+        yield ResultTable(f"{name}, {found['users_evaluated']:,} users", tuple(header), tuple(rows))
+
+
+def _faithfulness(record: Figures) -> ResultTable:
+    """Return the table of ``faithfulness.py``."""
+    low, high = record["ratio_interval"]
+    rows = tuple(
+        (
+            Cell(str(number + 1)), Cell(f"{best:.3f}"), Cell(f"{drawn:.3f}"), Cell(f"{best / drawn:.2f}"),
+        )
+        for number, (best, drawn) in enumerate(
+            zip(record["mean_drop_top"], record["mean_drop_random"], strict=True)
+        )
+    )  # fmt: skip
+    notes = (f"95 % interval of the last ratio, by bootstrap: {low:.2f} to {high:.2f}.",)
+    title = f"{record['dataset']}, {record['recommendations']} recommendations"
+    return ResultTable(title, ("Deleted paths", "Best", "Random", "Ratio"), rows, notes)
+
+
+def _listed(kind: Callable[[Figures], ResultTable]) -> Callable[[Figures], Iterator[ResultTable]]:
+    def tables(record: Figures) -> Iterator[ResultTable]:
+        yield kind(record)
+
+    return tables
+
+
+_KINDS: Mapping[str, Callable[[Figures], Iterator[ResultTable]]] = {
+    "arms": _listed(_arms),
+    "compare": _compare,
+    "faithfulness": _listed(_faithfulness),
+}
+"""First word of a record's name -> its tables."""
+
+
+# --- records and page ----------------------------------------------------------------------------
+
+
+def keep(name: str, file: Path, records: Path) -> Path:
+    """Make a record of a file of figures, and return it.
+
+    Left out are facts of the machine, folders, groups and settings by user, which the page does not show.
+    """
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    dropped = {
+        "machine",
+        "folder",
+        "run",
+        "plan",
+        "groups",
+        "top",
+        "random",
+        "seconds",
+        "connecting_paths",
+        "scores",
+    }
+    record = records / f"{name}.json"
+    records.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(_without(figures, dropped), indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def _without(value: Any, dropped: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(each, dropped) for key, each in value.items() if key not in dropped}
+    if isinstance(value, list):
+        return [_without(each, dropped) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def render(name: str, records: Path = RECORDS) -> str:
+    """Return the Markdown of the tables of a record.
+
+    Parameters
+    ----------
+    name
+        Of the record; its first word says what kind it is of.
+    records
+        Folder of the records.
+    """
+    kind = _KINDS.get(name.partition("-")[0])
+    file = records / f"{name}.json"
+    if kind is None or not file.is_file():
+        known = ", ".join(_KINDS)
+        raise SystemExit(f"{PAGE.name}, table {name}: expected a record {file} of a kind in {known}")
+    record = json.loads(file.read_text(encoding="utf-8"))
+    # Headings of the page would hang below the section that they stand in.
+    return "\n".join(
+        table.markdown().replace("### ", "**", 1).replace("\n", "**\n", 1) for table in kind(record)
+    )
+
+
+def fill(page: str, records: Path = RECORDS) -> str:
+    """Return the page with its blocks filled."""
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{render(found[2], records)}\n{found[3]}", page)
+
+
+def main() -> None:
+    """Keep records, fill the page or check it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--keep", action="append", default=[], metavar="NAME=FILE", help="Repeatable.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 if it would")
+    options = parser.parse_args()
+    for given in options.keep:
+        name, _, file = given.partition("=")
+        print(f"record {keep(name, Path(file), RECORDS)}")
+    page = PAGE.read_text(encoding="utf-8")
+    filled = fill(page)
+    if filled == page:
+        print(f"{PAGE} is as its records say")
+    elif options.check:
+        raise SystemExit(f"{PAGE} is not as its records say; run python benchmarks/results.py")
+    else:
+        PAGE.write_text(filled, encoding="utf-8")
+        print(f"{PAGE} written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The page of results is made of its records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import results
+
+BLOCK = "<!-- table: {} -->\n{}<!-- end of table -->\n"
+ARMS = {
+    "preset": "tiny",
+    "arms": {
+        "built": [{"recall@20": 0.25, "ndcg@20": 0.1}, {"recall@20": 0.35, "ndcg@20": 0.3}],
+        "none": [{"recall@20": 0.2, "ndcg@20": 0.25}, {"recall@20": 0.2, "ndcg@20": 0.25}],
+    },
+    "comparisons": {
+        "none": [
+            {
+                "metric": metric,
+                "difference": gain,
+                "interval": interval,
+                "p_t": p,
+                "p_wilcoxon": 0.5,
+            }
+            for metric, gain, interval, p in (
+                ("recall@20", 0.1, [0.09, 0.11], 3e-12),
+                ("ndcg@20", -0.05, [-0.06, -0.04], 0.0123),
+            )
+        ]
+    },
+}
+
+
+def test_the_page_is_as_its_records_say() -> None:
+    page = results.PAGE.read_text(encoding="utf-8")
+    assert page.count("<!-- table: ") == page.count("<!-- end of table -->") > 0
+    assert results.fill(page) == page
+
+
+def test_a_block_is_filled_and_the_rest_stays(tmp_path: Path) -> None:
+    (tmp_path / "arms-tiny.json").write_text(json.dumps(ARMS))
+    page = "# Before\n" + BLOCK.format("arms-tiny", "stale\n") + "after <!-- not a table -->\n"
+    filled = results.fill(page, tmp_path)
+    assert filled.startswith("# Before\n<!-- table: arms-tiny -->\n")
+    assert filled.endswith("<!-- end of table -->\nafter <!-- not a table -->\n")
+    assert "stale" not in filled
+    # Means and sample deviations by hand: 0.25 and 0.35; 0.1 and 0.3.
+    assert "| built | **0.3000 ± 0.0707** |" in filled
+    assert "**0.2500 ± 0.0000**" in filled
+    assert "+0.1000 (+0.0900 to +0.1100) | \\< 1e-10, 0.5 |" in filled
+    assert "-0.0500 (-0.0600 to -0.0400) | 0.012, 0.5 |" in filled
+    assert results.fill(filled, tmp_path) == filled
+
+
+@pytest.mark.parametrize("name", ["arms-absent", "unheard-of"])
+def test_a_table_without_record_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "unheard-of.json").write_text("{}")
+    with pytest.raises(SystemExit, match=rf"table {name}: expected a record"):
+        results.fill(BLOCK.format(name, ""), tmp_path)
+
+
+def test_a_record_holds_no_folder_and_no_machine(tmp_path: Path) -> None:
+    figures = {**ARMS, "machine": {"cores": 2}, "run": "/a/run", "seconds": [1.0], "ratio": 0.123456789}
+    source = tmp_path / "figures.json"
+    source.write_text(json.dumps(figures))
+    kept = json.loads(results.keep("arms-tiny", source, tmp_path / "records").read_text())
+    assert kept == {**ARMS, "ratio": 0.123457}
+
+
+def test_tables_of_a_comparison(tmp_path: Path) -> None:
+    def runs(*values: float) -> list[dict[str, dict[str, float]]]:
+        return [
+            {split: {"recall@20": x, "ndcg@20": x / 2} for split in ("validation", "test")} for x in values
+        ]
+
+    record = {
+        "datasets": {
+            "Tiny": {
+                "users_evaluated": 1234,
+                "entries": {
+                    "Ours": {"runs": runs(0.4, 0.6)},
+                    "Theirs": {"runs": runs(0.3)},
+                    "Lost": {"runs": []},
+                },
+                "comparisons": [
+                    {
+                        "reference": "Ours", "other": "Theirs", "metric": "recall@20", "difference": 0.2,
+                        "p_t_corrected": 1e-5, "p_wilcoxon_corrected": 0.02,
+                    }
+                ],
+            }
+        }
+    }  # fmt: skip
+    (tmp_path / "compare-tiny.json").write_text(json.dumps(record))
+    table = results.render("compare-tiny", tmp_path)
+    assert table.startswith("**Tiny, 1,234 users**\n")
+    assert "| Ours | 2 | 0.5000 ± 0.1414 | **0.5000 ± 0.1414** | **0.2500 ± 0.0707** |  |  |" in table
+    # The larger of the two p-values stands.
+    assert "| Theirs | 1 | 0.3000 | <u>0.3000</u> | <u>0.1500</u> | +0.2000, 0.02 |  |" in table
+    assert "| Lost | 0 | – | – | – |  |  |" in table
