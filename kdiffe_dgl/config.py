@@ -5,14 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from kdiffe_dgl.errors import InputError
 
-__all__ = ["Component", "apply_overrides", "merge", "parse_config", "read_yaml"]
+__all__ = ["Component", "Layers", "SomeLayers", "apply_overrides", "merge", "parse_config", "read_yaml"]
+
+_MOST_LAYERS = 32
+Layers = Annotated[int, Field(ge=0, le=_MOST_LAYERS)]
+"""A number of layers. Each holds a matrix of all nodes until the step is done, and after a few of them all
+nodes look alike: greater numbers are slips, which would fill the memory."""
+SomeLayers = Annotated[int, Field(ge=1, le=_MOST_LAYERS)]
+"""As :data:`Layers`, of a part that has at least one."""
 
 
 class Component(BaseModel):
@@ -165,7 +172,8 @@ def _nearest(cls: type[BaseModel], path: Sequence[int | str]) -> str:
     elsewhere.sort(key=lambda key: key.count("."))
     close = close or elsewhere or difflib.get_close_matches(wanted, here, n=1, cutoff=0.5)
     if not close:
-        return f"expected one of {', '.join(prefix + name for name in here)}"
+        known = ", ".join(prefix + name for name in here)
+        return f"expected one of {known}" if known else "expected none, since there are no settings to choose"
     return f"did you mean {close[0] if close[0] in elsewhere else prefix + close[0]!r}?"
 
 

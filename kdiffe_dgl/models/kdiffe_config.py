@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig
 from kdiffe_dgl.models.modality import Projection
 from kdiffe_dgl.models.profiles import ProfileConfig
@@ -57,7 +57,7 @@ class KnowledgeConfig(Component):
         "top": Between(1, 4),
     }
 
-    layers: int = Field(1, ge=0)
+    layers: Layers = 1
     """Layers of relational attention; 0 leaves the knowledge graph out."""
     residual: float = Field(0.5, ge=0)
     """Weight λ_res of the earlier layers."""
@@ -192,7 +192,7 @@ class KDiffEConfig(Component):
 
     dim: int = Field(64, ge=1)
     """Embedding size d."""
-    layers: int = Field(1, ge=0)
+    layers: Layers = 1
     """Propagation layers over the attention-aware matrix."""
     ranking: Literal["bpr", "softmax"] = "bpr"
     """Ranking loss: pairs with a sampled negative (paper), or cross entropy over all items."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
@@ -25,7 +24,7 @@ class LightGCNConfig(PairwiseConfig):
         "layers": Between(1, 4),
     }
 
-    layers: int = Field(3, ge=0)
+    layers: Layers = 3
     """Propagation layers K."""
 
 

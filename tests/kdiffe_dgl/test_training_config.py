@@ -216,6 +216,19 @@ def test_mistakes_in_an_override_name_the_override(setting: str, message: str) -
     assert message in told
 
 
+def test_layers_that_would_fill_the_memory_are_refused() -> None:
+    counts = [
+        (name, ".".join(path))
+        for name in sorted(MODELS)
+        for path in leaves(resolve({}, model=name).to_dict())
+        if path[-1].endswith("layers")
+    ]
+    assert {("kdiffe", "model.knowledge.layers"), ("lgmrec", "model.hyper_layers")} <= set(counts)
+    for name, key in counts:
+        told = problem({}, f"{key}=999999999", model=name)
+        assert told.endswith(f"{key} is 999999999; expected a number of at most 32")
+
+
 def test_a_mistake_elsewhere_is_not_blamed_on_an_override() -> None:
     told = problem({"training": {"epochs": 0}}, "training.patience=3")
     assert told.startswith("mine.yaml: ")

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.models.base import dropout
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
@@ -30,7 +30,7 @@ class BM3Config(LightGCNConfig):
         "regularisation": Between(1e-4, 1.0, log=True),
     }
 
-    layers: int = Field(1, ge=0)
+    layers: Layers = 1
     """Propagation layers."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Share of the entries of a target that are dropped."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers, SomeLayers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.regenerate import pair_keys, thin
@@ -44,9 +44,9 @@ class DiffKGConfig(PairwiseConfig):
         "regularisation": Between(1e-8, 1e-3, log=True),
     }
 
-    layers: int = Field(2, ge=0)
+    layers: Layers = 2
     """Propagation layers over the interactions."""
-    knowledge_layers: int = Field(1, ge=1)
+    knowledge_layers: SomeLayers = 1
     """Layers of attention over the knowledge graph."""
     residual: float = Field(0.5, ge=0)
     """Weight of the earlier layers of attention in their sum."""

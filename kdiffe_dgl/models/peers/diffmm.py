@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
 from kdiffe_dgl.diffusion.rows import SparseRows
@@ -43,7 +43,7 @@ class DiffMMConfig(PairwiseConfig):
         "temperature": Between(0.1, 1.0, log=True),
     }
 
-    layers: int = Field(1, ge=0)
+    layers: Layers = 1
     """Propagation layers."""
     projection: Projection = "linear"
     """How features are projected: ``linear``, or ``matrix`` with a leaky rectifier."""

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
@@ -36,9 +36,9 @@ class FREEDOMConfig(LightGCNConfig):
         "regularisation": Choices((0.0, 1e-5, 1e-4, 1e-3)),
     }
 
-    layers: int = Field(2, ge=0)
+    layers: Layers = 2
     """Propagation layers on the user-item graph."""
-    item_layers: int = Field(1, ge=0)
+    item_layers: Layers = 1
     """Propagation layers on the item-item graph."""
     neighbours: int = Field(10, ge=1)
     """Nearest items of an item, itself included, in each modality."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, SomeLayers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.graph.hetero import KnowledgeEdges, knowledge_graph
@@ -40,7 +40,7 @@ class KGRecConfig(PairwiseConfig):
         "temperature": Between(0.05, 1.0, log=True),
     }
 
-    layers: int = Field(2, ge=1)
+    layers: SomeLayers = 2
     """Layers of messages."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout rate of the messages."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers, SomeLayers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.graph.operators import Propagation, row_normalised
 from kdiffe_dgl.models.base import dropout, xavier_uniform
@@ -38,13 +38,13 @@ class LGMRecConfig(LightGCNConfig):
         "regularisation": Between(1e-7, 1e-2, log=True),
     }
 
-    layers: int = Field(2, ge=0)
+    layers: Layers = 2
     """Propagation layers of the collaborative embeddings."""
-    modality_layers: int = Field(2, ge=0)
+    modality_layers: Layers = 2
     """Propagation layers of the modality embeddings."""
     hyperedges: int = Field(4, ge=1)
     """Hyperedges of a modality."""
-    hyper_layers: int = Field(1, ge=1)
+    hyper_layers: SomeLayers = 1
     """Layers of the hypergraph."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Share of the hyperedges' weights that are dropped."""

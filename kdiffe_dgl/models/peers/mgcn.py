@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
@@ -31,9 +31,9 @@ class MGCNConfig(LightGCNConfig):
         "temperature": Between(0.05, 1.0, log=True),
     }
 
-    layers: int = Field(2, ge=0)
+    layers: Layers = 2
     """Propagation layers of the user-item view."""
-    item_layers: int = Field(1, ge=0)
+    item_layers: Layers = 1
     """Propagation layers of the item-item views."""
     neighbours: int = Field(10, ge=1)
     """Nearest items of an item, itself included, in each modality."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, SomeLayers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.graph.operators import Propagation, row_normalised
 from kdiffe_dgl.models.base import xavier_uniform
@@ -30,7 +30,7 @@ class MMGCNConfig(PairwiseConfig):
         "modality_dim": Choices((64, 128, 256)),
     }
 
-    layers: int = Field(3, ge=1)
+    layers: SomeLayers = 3
     """Layers of each modality's graph convolution."""
     modality_dim: int = Field(256, ge=1)
     """Width of a modality's own space, in which users have preferences."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdiffe_dgl.config import Component
+from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear
@@ -28,7 +28,7 @@ class SLMRecConfig(LightGCNConfig):
         "contrast_temperature": Between(0.05, 1.0, log=True),
     }
 
-    layers: int = Field(3, ge=0)
+    layers: Layers = 3
     """Propagation layers of each encoding."""
     temperature: float = Field(0.2, gt=0)
     """Temperature of the main loss."""
