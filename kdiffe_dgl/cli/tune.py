@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from kdiffe_dgl.cli.compare import grid_options, print_tables
-from kg_builders.cli.shell import INTERRUPTED, PATH, examples
+from kdiffe_dgl.cli.grid_command import GridOptions, grid_options, out_option, print_tables, watched
+from kg_builders.cli.shell import PATH, examples
 
 __all__ = ["tune"]
 
@@ -22,7 +22,7 @@ _EPILOG = examples(
 
 @click.command(epilog=_EPILOG)
 @click.option("--data", type=PATH, required=True, help="Data set folder.")
-@click.option("--output", type=PATH, help="Folder of the search.  [default: runs/tune-DATA-MODEL]")
+@out_option("output", "Folder of the search.  [default: runs/tune-DATA-MODEL]")
 @click.option("--model", help="Model to tune.  [default: that of the preset, kdiffe]")
 @click.option(
     "--preset", "preset_name", help="Settings to start from.  [default: named like the data set, or default]"
@@ -44,9 +44,7 @@ _EPILOG = examples(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of search and training."
 )
 @grid_options
-@click.pass_context
 def tune(
-    ctx: click.Context,
     data: Path,
     output: Path | None,
     model: str | None,
@@ -57,10 +55,7 @@ def tune(
     timeout: float | None,
     pruner: Any,
     seed: int,
-    jobs: int,
-    threads: int | None,
-    device: str,
-    quiet: bool,
+    grid: GridOptions,
 ) -> None:
     """Search the settings of a model by its best validation Recall@20; test data are never read.
 
@@ -68,10 +63,8 @@ def tune(
     the same command, one that is over with more --trials. The best settings are in best.yaml, for --preset of
     kdiffe train and for plans of kdiffe compare.
     """
-    from rich.console import Console  # noqa: PLC0415  (bad options are told without waiting for torch)
-
+    # Imported here: bad options are told without waiting for torch.
     from kdiffe_dgl.api import settings_for  # noqa: PLC0415
-    from kdiffe_dgl.cli.grid_progress import GridProgress  # noqa: PLC0415
     from kdiffe_dgl.data.dataset import RecDataset  # noqa: PLC0415
     from kdiffe_dgl.experiments.tuning import TuneOptions  # noqa: PLC0415
     from kdiffe_dgl.experiments.tuning import tune as run_search  # noqa: PLC0415
@@ -80,26 +73,25 @@ def tune(
         name = RecDataset.load(data).name
         settings, _ = settings_for(name, preset_name, config, overrides, model)
         output = Path("runs") / f"tune-{name}-{settings.name}"
-    console = Console(stderr=True, quiet=quiet, soft_wrap=True)
-    try:
-        with GridProgress(console) as progress:
-            found = run_search(
-                data,
-                output,
-                model=model,
-                preset_name=preset_name,
-                config=config,
-                overrides=overrides,
-                options=TuneOptions(trials, timeout, seed, pruner),
-                jobs=jobs,
-                threads=threads,
-                device=device,
-                watcher=progress,
-            )
-    except KeyboardInterrupt:
-        click.echo("interrupted; ended trials are kept, and the same command goes on", err=True)
-        ctx.exit(INTERRUPTED)
+    folder = output
+    found = watched(
+        lambda watcher: run_search(
+            data,
+            folder,
+            model=model,
+            preset_name=preset_name,
+            config=config,
+            overrides=overrides,
+            options=TuneOptions(trials, timeout, seed, pruner),
+            jobs=grid.jobs,
+            threads=grid.threads,
+            device=grid.device,
+            watcher=watcher,
+        ),
+        grid.quiet,
+        "ended trials are kept",
+    )
     found.write()
     print_tables(found.tables())
-    click.echo(f"best settings  {output / 'best.yaml'}")
-    click.echo(f"train with  kdiffe train --data {data} --preset {output / 'best.yaml'}")
+    click.echo(f"best settings  {folder / 'best.yaml'}")
+    click.echo(f"train with  kdiffe train --data {data} --preset {folder / 'best.yaml'}")

@@ -13,15 +13,7 @@ from kdiffe_dgl.experiments.changes import ShuffledItems, WithoutFeatures
 from kdiffe_dgl.experiments.comparison import FIGURES, RESULTS, TABLES, file_names, write_figures
 from kdiffe_dgl.experiments.summaries import dataset_tables
 from kdiffe_dgl.experiments.tables import Cell, ResultTable
-from kdiffe_dgl.experiments.variants import (
-    METRICS,
-    Resources,
-    StudyResult,
-    Variant,
-    alike,
-    changed,
-    run_study,
-)
+from kdiffe_dgl.experiments.variants import Setup, StudyResult, Variant, alike, changed
 from kdiffe_dgl.serving import files
 from kdiffe_dgl.serving.run_folder import installed_versions
 from kdiffe_dgl.training.config import RunConfig
@@ -300,37 +292,17 @@ def _differences(study: StudyResult) -> ResultTable:
     return ResultTable(f"{result.name}: differences", tuple(header), tuple(rows), (note,), "differences")
 
 
-def ablate(
-    data: Path,
-    base: RunConfig,
-    output: Path,
-    *,
-    seeds: Sequence[int] = range(5),
-    only: Sequence[str] = (),
-    sweeps: Sequence[Sweep] = (),
-    metrics: Sequence[str] = METRICS,
-    resources: Resources | None = None,
-) -> Ablation:
+def ablate(setup: Setup, *, only: Sequence[str] = (), sweeps: Sequence[Sweep] = ()) -> Ablation:
     """Train the full model and its arms, or over the values of settings, and compare them.
 
     Parameters
     ----------
-    data
-        Folder of the data set.
-    base
-        Settings of the full model.
-    output
-        Folder for runs and results.
-    seeds
-        Seeds of the runs.
+    setup
+        Data, settings of the full model, seeds, and where results go.
     only
         Arms to train; by default all that fit, or none where settings are varied.
     sweeps
         Settings to vary.
-    metrics
-        What is compared.
-    resources
-        Jobs, threads, device, and whom to tell.
 
     Raises
     ------
@@ -340,13 +312,10 @@ def ablate(
     chosen: list[Variant] = []
     left_out: list[str] = []
     if only or not sweeps:
-        chosen, left_out = choose_arms(RecDataset.load(data), base, only)
+        chosen, left_out = choose_arms(setup.dataset, setup.base, only)
     for sweep in sweeps:  # mistakes are told before anything is trained
         for variant in sweep.variants():
-            changed(base, variant.overrides)
-    arms = run_study(data, base, [FULL, *chosen], seeds, output, resources, metrics) if chosen else None
-    varied = {
-        sweep: run_study(data, base, [FULL, *sweep.variants()], seeds, output, resources, metrics)
-        for sweep in sweeps
-    }
+            changed(setup.base, variant.overrides)
+    arms = setup.run([FULL, *chosen]) if chosen else None
+    varied = {sweep: setup.run([FULL, *sweep.variants()]) for sweep in sweeps}
     return Ablation(arms, varied, tuple(left_out))

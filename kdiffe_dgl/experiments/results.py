@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from kdiffe_dgl.api import Run
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.evaluation.evaluator import Evaluation
+from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
 from kdiffe_dgl.evaluation.groups import group_values
 from kdiffe_dgl.evaluation.significance import (
     PairedComparison,
@@ -69,6 +70,7 @@ def measure_run(
     metrics: Sequence[str],
     mask: Sequence[str] = ("train",),
     cutoffs: Sequence[int] = (5, 10, 20, 50),
+    judge: RecDataset | None = None,
 ) -> tuple[RunResult, Evaluation]:
     """Measure a finished run on the test split, with the representations of its best epoch.
 
@@ -82,6 +84,9 @@ def measure_run(
         Metrics whose values by user are kept.
     mask, cutoffs
         As of :class:`kdiffe_dgl.evaluation.Evaluator`.
+    judge
+        The data set whose splits say what is relevant and what is left out of the lists, and whose
+        training interactions make the groups, where it is not the one that the run was trained on.
 
     Raises
     ------
@@ -90,7 +95,10 @@ def measure_run(
     """
     run = Run(folder, dataset)
     stored, history = run.folder.metrics(), run.folder.history()
-    test = run.evaluate("test", mask, cutoffs)
+    run.folder.check_dataset(dataset)
+    judged = dataset if judge is None else judge
+    user, item = (torch.from_numpy(rows) for rows in run.folder.representations())
+    test = Evaluator(judged, "test", mask, cutoffs).evaluate(dot_product(user, item))
     result = RunResult(
         seed=run.folder.info.seed,
         folder=folder,
@@ -99,7 +107,7 @@ def measure_run(
         seconds=sum(float(epoch.get("seconds") or 0.0) for epoch in history),
         validation=stored["validation"],
         test=test.metrics,
-        groups=group_values(dataset, test, metrics),
+        groups=group_values(judged, test, metrics),
         versions=run.folder.info.versions,
     )
     # The values by user of all metrics of all runs would fill the memory.

@@ -20,10 +20,9 @@ from kdiffe_dgl.experiments.changes import NOISE, RandomInteractions, RandomTrip
 from kdiffe_dgl.experiments.jobs import Job
 from kdiffe_dgl.experiments.summaries import dataset_tables
 from kdiffe_dgl.experiments.tables import Cell, ResultTable
-from kdiffe_dgl.experiments.variants import METRICS, Resources, StudyResult, Variant, run_study
+from kdiffe_dgl.experiments.variants import Setup, StudyResult, Variant, measure_jobs
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.serving.run_folder import RunFolder, installed_versions
-from kdiffe_dgl.training.config import RunConfig
 from kdiffe_dgl.training.restore import restore_model
 
 if TYPE_CHECKING:
@@ -106,6 +105,11 @@ def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[st
 class Robustness:
     """What noise did.
 
+    All runs rank the same items, those that a user has not met in training without noise: an interaction that
+    was added pushes others out of the lists where the model has learned it, and is never a hit, since no true
+    item of any split is added. (Left out of the lists, as items of training are, the added ones would leave
+    fewer wrong items to rank, and recall might rise by noise alone; ``masked`` tells how far.)
+
     Parameters
     ----------
     study
@@ -117,12 +121,16 @@ class Robustness:
     planted
         The same of planted triples that cause interactions against all others, without noise; empty where
         the data have no such truth.
+    masked
+        Variant -> metric -> its values where the added interactions are left out of the lists; of variants
+        with such alone.
     """
 
     study: StudyResult
     levels: Mapping[str, Mapping[str, float]]
     edges: Mapping[str, Sequence[Mapping[str, float]]]
     planted: Sequence[Mapping[str, float]]
+    masked: Mapping[str, Mapping[str, SeedSummary]]
 
     @property
     def failures(self) -> list[str]:
@@ -143,21 +151,31 @@ class Robustness:
     def _losses(self) -> ResultTable:
         result = self.study.result
         clean = result.entries[0].summary()
-        rows = []
-        for entry in result.entries[1:]:
-            summary = entry.summary()
-            cells = [Cell(entry.name)]
+
+        def changes(name: str, found: Mapping[str, SeedSummary], marked: bool) -> tuple[Cell, ...]:
+            cells = [Cell(name)]
             for metric in result.metrics:
-                contrast = result.contrast(metric, entry.name)
-                if metric not in summary or contrast is None or not clean[metric].mean:
+                contrast = result.contrast(metric, name) if marked else None
+                if metric not in found or metric not in clean or not clean[metric].mean:
                     cells.append(Cell("–"))
                     continue
-                change = summary[metric].mean / clean[metric].mean - 1
-                cells.append(Cell(f"{change:+.2%}", mark=contrast.mark))
-            rows.append(tuple(cells))
+                change = found[metric].mean / clean[metric].mean - 1
+                cells.append(Cell(f"{change:+.2%}", mark=contrast.mark if contrast else ""))
+            return tuple(cells)
+
+        rows = []
+        for entry in result.entries[1:]:
+            rows.append(changes(entry.name, entry.summary(), True))
+            if entry.name in self.masked:
+                rows.append(changes(f"{entry.name}, these left out", self.masked[entry.name], False))
         header = ("", *(f"{metric}, change" for metric in result.metrics))
-        note = "Relative to the model without noise; * p < 0.05, ** p < 0.01, as in the table above."
-        return ResultTable(f"{result.name}: what noise costs", header, tuple(rows), (note,), "losses")
+        notes = ["Relative to the model without noise; * p < 0.05, ** p < 0.01, as in the table above."]
+        if self.masked:
+            notes.append(
+                "All rank the same items, the added ones among them. These left out: they are not in the "
+                "list of their user, so that fewer wrong items are ranked than without noise."
+            )
+        return ResultTable(f"{result.name}: what noise costs", header, tuple(rows), tuple(notes), "losses")
 
     def figures(self) -> dict[str, Figure]:
         """Return the figures, by file name without suffix."""
@@ -196,6 +214,10 @@ class Robustness:
             "levels": {kind: dict(levels) for kind, levels in self.levels.items()},
             "added_triples": {name: plain(runs) for name, runs in self.edges.items()},
             "planted": plain(self.planted),
+            "added_interactions_left_out": {
+                name: {metric: vars(value) for metric, value in found.items()}
+                for name, found in self.masked.items()
+            },
         }
 
     def write(self, folder: Path) -> None:
@@ -244,50 +266,35 @@ def _planted_truth(data: Path, dataset: RecDataset) -> np.ndarray | None:
 
 
 def robustness(
-    data: Path,
-    base: RunConfig,
-    output: Path,
+    setup: Setup,
     *,
     triples: Sequence[float] = LEVELS,
     interactions: Sequence[float] = (),
     ends: Ends = "relation",
-    seeds: Sequence[int] = range(5),
-    metrics: Sequence[str] = METRICS,
-    resources: Resources | None = None,
 ) -> Robustness:
     """Train without noise and with each level of it, and see what it costs and what is thrown out.
 
     Parameters
     ----------
-    data
-        Folder of the data set.
-    base
-        Settings.
-    output
-        Folder for runs and results.
+    setup
+        Data, settings, seeds (the noise is the same for all), and where results go.
     triples
         Random triples to add, as shares of those that there are, a run each.
     interactions
         Random interactions to add to the training split, as shares.
     ends
         What random triples join: see :func:`kdiffe_dgl.diffusion.decoys.random_triples`.
-    seeds
-        Seeds of the runs; the noise is the same for all.
-    metrics
-        What is compared.
-    resources
-        Jobs, threads, device, and whom to tell.
 
     Raises
     ------
     InputError
         If there is no noise to add, or the data can't take it.
     """
-    dataset = RecDataset.load(data)
+    dataset, base = setup.dataset, setup.base
     if not triples and not interactions:
         raise InputError("robustness: no noise is asked for; expected levels of triples or of interactions")
     if triples and (dataset.kg is None or not len(dataset.kg.triples)):
-        raise InputError(f"{data}: has no knowledge graph; expected one, or --interactions alone")
+        raise InputError(f"{setup.data}: has no knowledge graph; expected one, or --interactions alone")
     made: dict[str, dict[str, float]] = {}
     variants = [CLEAN]
     for kind, levels in (("triples", triples), ("interactions", interactions)):
@@ -298,21 +305,24 @@ def robustness(
             variant = Variant(f"{kind} +{100 * level:g}%", (), change)
             variants.append(variant)
             made.setdefault(kind, {})[variant.name] = level
-    study = run_study(data, base, variants, seeds, output, resources, metrics)
+    study = setup.run(variants)
     done = {run.folder for entry in study.result.entries for run in entry.runs}
-    edges = {}
+    edges, masked = {}, {}
     for variant in variants:
         found = [job for job in study.jobs[variant.name] if job.folder in done]
+        if isinstance(variant.change, RandomInteractions) and found:
+            # Measured on the data that they were trained on, whose lists leave all of training out.
+            masked[variant.name] = over_seeds([run.test for run, _ in measure_jobs(found, setup.metrics)])
         if isinstance(variant.change, RandomTriples) and found and base.name == KDiffE.name:
             measured = _of_added(found)
             if measured:
                 edges[variant.name] = measured
-    truth = _planted_truth(data, dataset)
+    truth = _planted_truth(setup.data, dataset)
     planted: list[dict[str, float]] = []
     if truth is not None and base.name == KDiffE.name:
         clean = [job for job in study.jobs[CLEAN.name] if job.folder in done]
         planted = _all_sorted_out(clean, dataset, truth)
-    return Robustness(study, made, edges, planted)
+    return Robustness(study, made, edges, planted, masked)
 
 
 def _of_added(jobs: Sequence[Job]) -> list[dict[str, float]]:

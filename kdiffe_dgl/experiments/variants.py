@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.evaluation.evaluator import Evaluation
 from kdiffe_dgl.experiments.comparison import RUNS, file_names, require_output
 from kdiffe_dgl.experiments.grid import Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, Source, run_name, trained_alike
 from kdiffe_dgl.experiments.lock import only_one
-from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
+from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, RunResult, measure_run
 from kdiffe_dgl.training.config import RunConfig, resolve
 
-__all__ = ["METRICS", "Resources", "StudyResult", "Variant", "alike", "changed", "run_study"]
+__all__ = ["METRICS", "Resources", "Setup", "StudyResult", "Variant", "alike", "changed", "measure_jobs"]
 
 METRICS = ("recall@20", "ndcg@20")
 
@@ -85,19 +87,9 @@ def changed(base: RunConfig, overrides: Sequence[str]) -> RunConfig:
     return replace(resolve(base.to_dict(), overrides), evaluation=base.evaluation)
 
 
-def run_study(
-    data: Path,
-    base: RunConfig,
-    variants: Sequence[Variant],
-    seeds: Sequence[int],
-    output: Path,
-    resources: Resources | None = None,
-    metrics: Sequence[str] = METRICS,
-) -> StudyResult:
-    """Train what is missing, and compare each variant with the first.
-
-    Variants of the same data and settings share their runs. Epochs are chosen on validation; the test split
-    is read at that epoch alone.
+@dataclass(frozen=True)
+class Setup:
+    """What variants are trained on and with: all but what varies.
 
     Parameters
     ----------
@@ -105,64 +97,126 @@ def run_study(
         Folder of the data set.
     base
         Settings that the variants change.
-    variants
-        At least one, of different names.
-    seeds
-        Seeds of the runs.
     output
-        Where runs go.
-    resources
-        Jobs, threads, device, and whom to tell.
+        Where runs and results go.
+    seeds
+        Seeds of the runs of each variant.
     metrics
         What is compared.
-
-    Raises
-    ------
-    InputError
-        If the data can't be read, a setting does not fit, or another process is at work in the output. A
-        run that fails is part of the result.
+    resources
+        Jobs, threads, device, and whom to tell.
     """
-    require_output(output)
-    resources = resources or Resources()
-    dataset = RecDataset.load(data)
-    for split in ("train", "validation", "test"):
-        if not len(dataset.pairs(split)):
-            raise InputError(f"{data}: the {split} split is empty; expected interactions in it")
-    cutoffs = {*base.evaluation.cutoffs, *(int(metric.partition("@")[2]) for metric in metrics)}
-    base = replace(base, evaluation=base.evaluation.model_copy(update={"cutoffs": tuple(sorted(cutoffs))}))
-    folder = output / RUNS / file_names([dataset.name])[dataset.name]
-    jobs: dict[str, list[Job]] = {}
-    configs = {variant.name: changed(base, variant.overrides) for variant in variants}
-    for variant in variants:
-        source = Source(data, variant.change)
-        fingerprint = (dataset if variant.change is None else source.load()).fingerprint
-        config = configs[variant.name]
-        jobs[variant.name] = [
-            Job(
-                f"{variant.name}, seed {seed}", source, config, seed,
-                folder / run_name(config, seed, fingerprint), resources.device,
-            )
-            for seed in seeds
-        ]  # fmt: skip
-    unique = {job.folder: job for mine in jobs.values() for job in mine}
-    with only_one(output):
-        (output / RUNS).mkdir(exist_ok=True)
-        results = run_grid(
-            unique.values(), n_jobs=resources.jobs, threads=resources.threads, watcher=resources.watcher
+
+    data: Path
+    base: RunConfig
+    output: Path
+    seeds: Sequence[int] = range(5)
+    metrics: Sequence[str] = METRICS
+    resources: Resources = Resources()
+
+    @cached_property
+    def dataset(self) -> RecDataset:
+        """The data set as it is stored, read once.
+
+        Raises
+        ------
+        InputError
+            If it can't be read, or one of its splits is empty.
+        """
+        dataset = RecDataset.load(self.data)
+        for split in ("train", "validation", "test"):
+            if not len(dataset.pairs(split)):
+                raise InputError(f"{self.data}: the {split} split is empty; expected interactions in it")
+        return dataset
+
+    @property
+    def measured(self) -> RunConfig:
+        """The base settings, with the cutoffs of the metrics among those that are measured."""
+        evaluation = self.base.evaluation
+        cutoffs = {*evaluation.cutoffs, *(int(metric.partition("@")[2]) for metric in self.metrics)}
+        return replace(
+            self.base, evaluation=evaluation.model_copy(update={"cutoffs": tuple(sorted(cutoffs))})
         )
-    ended = {result.job.folder: result for result in results}
-    entries = []
-    for name, mine in jobs.items():
-        own = mine[0].source.load() if any(ended[job.folder].done for job in mine) else dataset
-        measured = [
-            measure_run(own, job.folder, metrics, base.evaluation.test_mask, base.evaluation.cutoffs)
-            for job in mine
-            if ended[job.folder].done
-        ]
-        failures = {job.seed: ended[job.folder].reason for job in mine if not ended[job.folder].done}
-        entries.append(EntryResult.of(name, configs[name], measured, failures))
-    result = DatasetResult.of(dataset.name, dataset, metrics, entries, variants[0].name)
-    return StudyResult(result, jobs)
+
+    def run(self, variants: Sequence[Variant]) -> StudyResult:
+        """Train what is missing, and compare each variant with the first.
+
+        Variants of the same data and settings share their runs. Epochs are chosen on validation; the test
+        split is read at that epoch alone. All are measured on the splits of the data set as it is stored:
+        what a variant adds to training is not left out of its lists.
+
+        Parameters
+        ----------
+        variants
+            At least one, of different names.
+
+        Raises
+        ------
+        InputError
+            If the data can't be read, a setting does not fit, or another process is at work in the output.
+            A run that fails is part of the result.
+        """
+        require_output(self.output)
+        jobs = self._jobs(variants)
+        unique = {job.folder: job for mine in jobs.values() for job in mine}
+        with only_one(self.output):
+            (self.output / RUNS).mkdir(exist_ok=True)
+            resources = self.resources
+            results = run_grid(
+                unique.values(), n_jobs=resources.jobs, threads=resources.threads, watcher=resources.watcher
+            )
+        ended = {result.job.folder: result for result in results}
+        entries = []
+        for name, mine in jobs.items():
+            measured = measure_jobs(
+                [job for job in mine if ended[job.folder].done], self.metrics, self.dataset
+            )
+            failures = {job.seed: ended[job.folder].reason for job in mine if not ended[job.folder].done}
+            entries.append(EntryResult.of(name, mine[0].config, measured, failures))
+        found = DatasetResult.of(self.dataset.name, self.dataset, self.metrics, entries, variants[0].name)
+        return StudyResult(found, jobs)
+
+    def _jobs(self, variants: Sequence[Variant]) -> dict[str, list[Job]]:
+        """Return the jobs of each variant; mistakes are told before anything is trained."""
+        dataset, base = self.dataset, self.measured
+        configs = {variant.name: changed(base, variant.overrides) for variant in variants}
+        folder = self.output / RUNS / file_names([dataset.name])[dataset.name]
+        jobs: dict[str, list[Job]] = {}
+        for variant in variants:
+            source, config = Source(self.data, variant.change), configs[variant.name]
+            fingerprint = (dataset if variant.change is None else variant.change(dataset)).fingerprint
+            jobs[variant.name] = [
+                Job(
+                    f"{variant.name}, seed {seed}", source, config, seed,
+                    folder / run_name(config, seed, fingerprint), self.resources.device,
+                )
+                for seed in self.seeds
+            ]  # fmt: skip
+        return jobs
+
+
+def measure_jobs(
+    jobs: Sequence[Job], metrics: Sequence[str], judge: RecDataset | None = None
+) -> list[tuple[RunResult, Evaluation]]:
+    """Measure the finished runs of one variant.
+
+    Parameters
+    ----------
+    jobs
+        Jobs of the same data.
+    metrics
+        Metrics whose values by user are kept.
+    judge
+        See :func:`kdiffe_dgl.experiments.results.measure_run`.
+    """
+    if not jobs:
+        return []
+    trained_on = jobs[0].source.load()
+    found = []
+    for job in jobs:
+        how = job.config.evaluation
+        found.append(measure_run(trained_on, job.folder, metrics, how.test_mask, how.cutoffs, judge))
+    return found
 
 
 def alike(base: RunConfig, variant: Variant) -> bool:

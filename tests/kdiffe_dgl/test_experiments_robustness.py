@@ -16,9 +16,10 @@ from kdiffe_dgl.data import RecDataset
 from kdiffe_dgl.data.planted_files import save_planted
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.experiments.changes import NOISE, RandomTriples
+from kdiffe_dgl.experiments.changes import NOISE, RandomInteractions, RandomTriples
 from kdiffe_dgl.experiments.lock import only_one
 from kdiffe_dgl.experiments.robustness import area_under_curve, robustness
+from kdiffe_dgl.experiments.variants import Setup
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
@@ -43,16 +44,50 @@ def test_area_under_curve_equals_scikit_learn() -> None:
     assert np.isnan(area_under_curve(np.ones(3, dtype=bool), np.arange(3.0)))
 
 
-def test_the_command_tells_what_is_thrown_out(tmp_path: Path) -> None:
+def recall_at_20(folder: str, dataset: RecDataset, seen: RecDataset) -> float:
+    """Recall@20 of the test split without what users have met in the training of a data set, user by user."""
+    user, item = RunFolder(folder).representations()
+    scores = user @ item.T
+    scores[tuple(seen.pairs("train").T)] = -np.inf
+    relevant = dataset.matrix("test").toarray() > 0
+    found = [
+        relevant[one, np.argsort(-scores[one], kind="stable")[:20]].sum() / relevant[one].sum()
+        for one in np.flatnonzero(relevant.any(axis=1))
+    ]
+    return float(np.mean(found))
+
+
+def test_the_command_tells_what_is_thrown_out_and_ranks_the_same_items(tmp_path: Path) -> None:
     made = planted(PlantedConfig(n_users=60, n_items=60, n_values=6, interactions_per_user=8))
     data, out = tmp_path / "planted", tmp_path / "out"
     save_planted(made, data)
     arguments = ["robustness", "--data", str(data), "--out", str(out), "--seeds", "1", "--quiet"]
-    arguments += ["--triples", "0.5", *SMALL, "--set", "model.knowledge.scoring=context"]
+    arguments += [
+        "--triples",
+        "0.5",
+        "--interactions",
+        "2",
+        *SMALL,
+        "--set",
+        "model.knowledge.scoring=context",
+    ]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     facts = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert facts["levels"] == {"triples": {"triples +50%": 0.5}}
+    assert facts["levels"] == {
+        "triples": {"triples +50%": 0.5},
+        "interactions": {"interactions +200%": 2},
+    }
+    entry = facts["entries"]["interactions +200%"]
+    ranked = [
+        recall_at_20(entry["runs"][0]["folder"], made.dataset, seen)
+        for seen in (made.dataset, RandomInteractions(2)(made.dataset))
+    ]
+    assert ranked[0] < ranked[1]
+    assert entry["summary"]["recall@20"]["mean"] == pytest.approx(ranked[0])
+    left_out = facts["added_interactions_left_out"]["interactions +200%"]
+    assert left_out["recall@20"]["mean"] == pytest.approx(ranked[1])
+    assert set(facts["added_triples"]) == {"triples +50%"}
     noisy = RandomTriples(0.5)(made.dataset)
     entry = facts["entries"]["triples +50%"]["runs"][0]
     model = restore_model(RunFolder(entry["folder"]), noisy)
@@ -73,7 +108,9 @@ def test_the_command_tells_what_is_thrown_out(tmp_path: Path) -> None:
     assert 0 < facts["planted"][0]["auc"] < 1
     figures = {path.name for path in (out / "figures").iterdir()}
     assert {"noise.png", "regeneration.png"} <= figures
-    assert "what noise costs" in (out / "tables.md").read_text(encoding="utf-8")
+    tables = (out / "tables.md").read_text(encoding="utf-8")
+    assert "what noise costs" in tables
+    assert "| interactions +200%, these left out |" in tables
 
 
 @pytest.mark.parametrize(
@@ -102,9 +139,10 @@ def test_close_levels_are_not_mixed_up_and_a_model_without_regeneration_has_none
     tiny_dataset.save(tmp_path / "data")
     out = tmp_path / "out"
     base = resolve({}, [*SMALL[1::2], "model.knowledge.layers=0"])
+    setup = Setup(tmp_path / "data", base, out, seeds=(0,))
     with only_one(out), pytest.raises(InputError, match="another process is at work in it"):
-        robustness(tmp_path / "data", base, out, triples=(0.5,), seeds=(0,))
-    found = robustness(tmp_path / "data", base, out, triples=(0.301, 0.3), seeds=(0,))
+        robustness(setup, triples=(0.5,))
+    found = robustness(setup, triples=(0.301, 0.3))
     assert found.levels == {"triples": {"triples +30%": 0.3, "triples +30.1%": 0.301}}
     assert not found.failures
     assert found.edges == {}
