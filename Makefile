@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 help:
 	@echo "make quickstart  environment, MovieLens, knowledge graph, training, recommendations, report"
 	@echo "make test        environment, style and type checks, the whole test suite"
-	@echo "make docs        the documentation as a site, into site/"
+	@echo "make docs        the documentation as a site, into build/site/"
 	@echo "make bench       short benchmarks"
 	@echo "make clean       remove the environment"
 

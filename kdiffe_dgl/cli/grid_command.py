@@ -103,8 +103,9 @@ grid_options = _bundled("grid", GridOptions, [
 
 
 def out_option(name: str, help_text: str, required: bool = False) -> Callable[[Command], Command]:
-    """Return the option of the folder for results; other commands call it by the other of its names."""
-    return click.option("--out", "--output", name, type=OUT, required=required, help=help_text)
+    """Return the option of the folder for results: by the name that the command uses, and by the other."""
+    names = sorted(("--out", "--output"), key=lambda option: option != f"--{name}")
+    return click.option(*names, name, type=OUT, required=required, help=help_text)
 
 
 study_options = _bundled("study", StudyOptions, [

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.files import atomic_file
+from kg_builders.cli.shell import OUT
 from kg_builders.formats.atomic import staged_folder
 
 __all__ = ["OUT", "emit", "emit_folder", "require_suffix"]
-
-
-class _Out(click.Path):
-    """A place to write to; the empty name, which means the current folder elsewhere, is refused."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse the empty name."""
-        if isinstance(value, str) and not value:
-            option = param.opts[0] if param is not None else "the output"
-            raise InputError(f"{option} '': names nothing; expected a file or folder to write")
-        return super().convert(value, param, ctx)
-
-
-OUT = _Out(path_type=Path)
-"""A file or folder to write."""
 
 
 def emit(content: bytes, output: Path | None) -> None:

@@ -24,7 +24,7 @@ from kdiffe_dgl.evaluation.tables import metrics_table
 from kdiffe_dgl.serving.recommender import Recommender
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.run import train_run
-from kg_builders.cli.shell import INTERRUPTED, render
+from kg_builders.cli.shell import INTERRUPTED, OUT, render
 
 __all__ = ["quickstart"]
 
@@ -36,7 +36,7 @@ _NAME = "ml-100k"
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=OUT,
     default=Path("quickstart"),
     show_default=True,
     help="Folder for the data set and the run.",

@@ -16,7 +16,7 @@ from kdiffe_dgl.evaluation.report import write_report
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
 from kdiffe_dgl.training.run import RunOutcome, resume_run, train_run
-from kg_builders.cli.shell import INTERRUPTED
+from kg_builders.cli.shell import INTERRUPTED, OUT
 
 __all__ = ["settings_for", "summary", "train"]
 
@@ -70,9 +70,7 @@ def _count(number: int, noun: str) -> str:
 
 @click.command(epilog=_EPILOG)
 @click.option("--data", "data", type=click.Path(path_type=Path), required=True, help="Data set folder.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-MODEL-SEED]"
-)
+@click.option("--output", type=OUT, help="Run folder.  [default: runs/DATA-MODEL-SEED]")
 @click.option("--model", help="Model to train.  [default: that of the preset, kdiffe]")
 @click.option(
     "--preset", "preset_name", help="Settings to start from.  [default: named like the data set, or default]"

@@ -18,11 +18,12 @@ from kg_builders.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["INTERRUPTED", "NAMED_PATH", "PATH", "LazyGroup", "examples", "given", "render"]
+__all__ = ["INTERRUPTED", "NAMED_PATH", "OUT", "PATH", "LazyGroup", "examples", "given", "render"]
 
 _HELP_WIDTH = 74
 _PIPED_WIDTH = 120
 PATH = click.Path(path_type=Path)
+"""A file or folder to read."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells report it: 128 + SIGINT."""
@@ -108,6 +109,21 @@ class _NamedPath(click.ParamType):
 
 NAMED_PATH = _NamedPath()
 """``image=a.npy`` -> ``("image", Path("a.npy"))``."""
+
+
+class _Out(click.Path):
+    """A place to write to; the empty name, which means the current folder elsewhere, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse the empty name."""
+        if isinstance(value, str) and not value:
+            option = param.opts[0] if param is not None else "the output"
+            raise InputError(f"{option} '': names nothing; expected a file or folder to write")
+        return super().convert(value, param, ctx)
+
+
+OUT = _Out(path_type=Path)
+"""A file or folder to write."""
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ from kdiffe_dgl.cli import main
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import Recommender, RunFolder
-from kg_builders.cli.shell import LazyGroup
+from kg_builders.cli.shell import OUT, LazyGroup
 
 
 @pytest.fixture
@@ -88,6 +89,31 @@ def test_an_output_whose_suffix_names_no_form_is_refused(run: Path, tmp_path: Pa
     result = kdiffe("recommend", run, "--user", "u1", "--output", output)
     assert_one_sentence(result, "expected one of .csv, .json, .parquet")
     assert not output.exists()
+
+
+def outputs(name: str, command: click.Command) -> Iterator[tuple[str, click.Option]]:
+    """Find the options of a command, and of those within it, that name a place to write to."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        for each in command.list_commands(context):
+            found = command.get_command(context, each)
+            assert found is not None
+            yield from outputs(f"{name} {each}", found)
+    for option in command.params:
+        if isinstance(option, click.Option) and {"--out", "--output"} & set(option.opts):
+            yield name, option
+
+
+def test_an_empty_name_is_no_place_to_write_to(
+    run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    before = sorted(data.iterdir())
+    assert_one_sentence(kdiffe("evaluate", run, "--data", data, "--output", ""), "--output '': names nothing")
+    assert sorted(data.iterdir()) == before
+    found = list(outputs("kdiffe", main))
+    assert len(found) > 15
+    assert [name for name, option in found if option.type is not OUT] == []
 
 
 def test_nearest_command_and_option_are_offered(run: Path) -> None:
