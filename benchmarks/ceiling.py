@@ -12,6 +12,8 @@ have changed places: what facts gain over it, they gain by what they say. Prints
 The ranker sees validation choices of other users, and the epoch of the run was chosen by them all: its
 figures are an upper look at what facts and features hold, and no model is to be compared with them. Nor are
 they a bound: it learns from few choices, and may rank worse than the model. Test choices are used nowhere.
+Where items are chosen more or less than before, as in splits by time, it learns that too, since popularity
+tells popular items apart: what facts gain over shuffled ones counts, and not what it gains over the model.
 """
 
 from __future__ import annotations
