@@ -53,6 +53,9 @@ def summary(outcome: RunOutcome) -> str:
         lines.append(f"go on with: kdiffe train --data DATA --output {outcome.folder} --resume")
         return "\n".join(lines)
     lines.append(f"best epoch {fit.best_epoch} of {len(fit.history)} by validation")
+    if fit.scoring is not None:
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in fit.scoring.weights.items())
+        lines.append(f"weights in the score, fitted on validation  {weights}")
     if outcome.test is not None:
         shown = [f"{name}@{k}" for k in outcome.test.cutoffs for name in ("recall", "ndcg")]
         lines.append("test  " + "  ".join(f"{name} {outcome.test.metrics[name]:.4f}" for name in shown))

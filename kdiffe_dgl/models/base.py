@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -110,6 +110,19 @@ class RecommenderModel(nn.Module, ABC):
         """
         if state:
             raise ValueError(f"model {self.name} keeps no graphs; got {', '.join(state)}")
+
+    def scoring_weights(self) -> Mapping[str, float]:
+        """Return the weights of the score that :meth:`fit_scoring` fits, by what they weigh; empty: none."""
+        return {}
+
+    def fit_scoring(self, measure: Callable[[Tensor, Tensor], float]) -> None:
+        """Fit weights of the score that losses don't see, when training is over.
+
+        Parameters
+        ----------
+        measure
+            Takes users and items like those of :meth:`representations`, and returns what is to be great.
+        """
 
     def recommender_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the trainer's optimiser steps (side networks have their own)."""

@@ -5,7 +5,7 @@ Source: Mo, Liu, Tang, Gao, Liu, *Knowledge-aware Diffusion-Enhanced Multimedia 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import ClassVar
@@ -27,18 +27,19 @@ from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph, knowledge_edges, knowledge_graph
 from kdiffe_dgl.graph.operators import Propagation, normalised_adjacency, row_normalised
 from kdiffe_dgl.graph.sampling import NeighbourSampler
-from kdiffe_dgl.graph.views import interaction_view, require_edges, view_operator
+from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.base import EpochLog, RecommenderModel, xavier_uniform
 from kdiffe_dgl.models.contrast import Anchors, View, draw_anchors
 from kdiffe_dgl.models.diffusion_epoch import Task, knowledge_task, modality_task, run_tasks
 from kdiffe_dgl.models.fusion import append_profiles, fuse
+from kdiffe_dgl.models.graph_state import pack, unpack_knowledge, unpack_modality
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
 from kdiffe_dgl.models.neighbours import similar_items
-from kdiffe_dgl.models.profiles import ProfileView, ProfileViews, spread
+from kdiffe_dgl.models.profiles import FactEdges, ProfileView, ProfileViews, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.training.losses import bpr_loss, softmax_loss, squared_norm
@@ -122,7 +123,8 @@ class KDiffE(RecommenderModel):
                 device,
                 neighbours,
             )
-        self.profiles = ProfileViews(config.profile, interactions, dataset.features)
+        has_facts = len(self.edges.head) > 0
+        self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts)
         self.sampler: NeighbourSampler | None = None
         if config.sampling.fanouts:
             self.sampler = NeighbourSampler(self.graph, self.edges.to("cpu"), config.sampling.fanouts)
@@ -200,33 +202,15 @@ class KDiffE(RecommenderModel):
 
     def graph_state(self) -> dict[str, Tensor]:
         """Return which edges diffusion kept, proposed and generated; see the base class."""
-        state = {}
-        if self.regenerated is not None:
-            found = self.regenerated
-            state = {"knowledge/kept": found.kept, "knowledge/head": found.head, "knowledge/tail": found.tail}
-        # By position: names of modalities may hold anything.
-        for number, name in enumerate(self.modality_diffusions):
-            if name in self._generated_edges:
-                users, items = self._generated_edges[name]
-                state |= {f"modality/{number}/users": users, f"modality/{number}/items": items}
-        return state
+        return pack(self.regenerated, [self._generated_edges.get(name) for name in self.modality_diffusions])
 
     def load_graph_state(self, state: Mapping[str, Tensor]) -> None:
         """Take up the graphs of an epoch; see the base class."""
         state = {name: value.to(self.device) for name, value in state.items()}
-        try:
-            if self.knowledge_diffusion is not None:
-                kept, head, tail = (state[f"knowledge/{part}"] for part in ("kept", "head", "tail"))
-                if kept.shape != self.edges.head.shape:
-                    raise ValueError(f"graphs of {len(kept)} edges; expected {len(self.edges)}")
-                require_edges(head, tail, len(self.entity_embedding), len(self.entity_embedding))
-                self._take_regenerated(Regenerated(kept, head, tail))
-            for number, name in enumerate(self.modality_diffusions):
-                users, items = (state[f"modality/{number}/{side}"] for side in ("users", "items"))
-                require_edges(users, items, self.n_users, self.n_items)
-                self._take_generated(name, users, items)
-        except KeyError as error:
-            raise ValueError(f"graphs without {error.args[0]}") from error
+        if self.knowledge_diffusion is not None:
+            self._take_regenerated(unpack_knowledge(state, len(self.edges), len(self.entity_embedding)))
+        for number, name in enumerate(self.modality_diffusions):
+            self._take_generated(name, *unpack_modality(state, number, self.n_users, self.n_items))
 
     def _view(self, regenerated: Regenerated | None = None) -> KnowledgeView:
         """Return the knowledge graph, or what diffusion made of it, for messages."""
@@ -381,16 +365,36 @@ class KDiffE(RecommenderModel):
         """
         if not self.profiles:
             return []
-        users, items = self.joint(self.score_views()) if learned is None else learned
+        learned = learned or self.joint(self.score_views())
+        return self.profiles.views(self._fact_edges(), _spread(learned))
+
+    def _fact_edges(self) -> FactEdges:
         head, tail = self.edges.head, self.edges.tail
         if self.config.knowledge.main == "regenerated" and self.regenerated is not None:
             kept = self.regenerated.kept
             head = torch.cat([head[kept], self.regenerated.head])
             tail = torch.cat([tail[kept], self.regenerated.tail])
         of_items = head < self.n_items
-        edges = head[of_items].cpu().numpy(), tail[of_items].cpu().numpy()
-        found = spread(users.cpu().numpy(), items.cpu().numpy())
-        return self.profiles.views(*edges, len(self.entity_embedding), found)
+        return FactEdges(
+            head[of_items].cpu().numpy(), tail[of_items].cpu().numpy(), len(self.entity_embedding)
+        )
+
+    def scoring_weights(self) -> dict[str, float]:
+        """Return the weights of the profile views, where these are fitted; see the base class."""
+        if not self.config.profile.fit_weights:
+            return {}
+        weights = self.profiles.weights
+        return {"facts" if name is None else f"features of {name}": weights[name] for name in weights}
+
+    @torch.no_grad()
+    def fit_scoring(self, measure: Callable[[Tensor, Tensor], float]) -> None:
+        """Fit the weights of the profile views; see the base class."""
+        learned = self.joint(self.score_views())
+        self.profiles.fit(
+            self._fact_edges(),
+            _spread(learned),
+            lambda profiles: measure(*append_profiles(learned, profiles)),
+        )
 
     # --- optimisers ------------------------------------------------------------------------------
 
@@ -412,6 +416,11 @@ class KDiffE(RecommenderModel):
     def side_optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Return the optimiser of each denoiser."""
         return {name: diffusion.optimiser for name, diffusion in self._diffusions().items()}
+
+
+def _spread(learned: View) -> float:
+    users, items = learned
+    return spread(users.cpu().numpy(), items.cpu().numpy())
 
 
 def _rows(table: Tensor, chosen: Tensor | None) -> Tensor:

@@ -14,28 +14,33 @@ principal components of its features, whitened, each row of length 1. Either add
 
 to the score of user u and item i, where σ is the standard deviation of this product over the items, averaged
 over the users, and σ_0 is that of the learned score: so the weight w speaks of the same for all data and
-losses.
+losses. How much facts and features are worth differs by data, though, so the weights may be fitted on
+validation once training is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+import torch
 from pydantic import Field
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import randomized_svd
+from torch import Tensor, nn
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.graph.operators import row_normalised
+from kdiffe_dgl.models.climb import climb
 from kdiffe_dgl.search import Between, Choices, SearchSpace
 
 __all__ = [
+    "FactEdges",
     "FactTable",
     "Ids",
     "ProfileConfig",
@@ -69,6 +74,8 @@ class ProfileConfig(Component):
     """Weight w of the agreement in each modality, likewise; 0: without."""
     rank: int = Field(128, ge=1)
     """Most singular vectors or principal components."""
+    fit_weights: bool = False
+    """Fit the weights that are not 0 on validation, once the best epoch is known; till then they hold."""
 
 
 def fact_weights(items: Ids, entities: Ids, shape: tuple[int, int]) -> sp.csr_array:
@@ -201,7 +208,24 @@ class ProfileView:
         return replace(self, users=factor * self.users, items=factor * self.items, scale=scale)
 
 
-class ProfileViews:
+@dataclass(frozen=True)
+class FactEdges:
+    """The edges from items to their neighbours in the knowledge graph.
+
+    Parameters
+    ----------
+    items, entities
+        Ends, int64 ``[edges]`` each.
+    n_entities
+        Number of all entities.
+    """
+
+    items: Ids
+    entities: Ids
+    n_entities: int
+
+
+class ProfileViews(nn.Module):
     """The profile views of a data set.
 
     Parameters
@@ -212,58 +236,90 @@ class ProfileViews:
         Training interactions, 0 or 1, ``[users, items]``.
     features
         Features of each modality, ``[items, width]``.
+    has_facts
+        Whether there is a knowledge graph.
     """
+
+    fitted: Tensor
 
     def __init__(
         self,
         config: ProfileConfig,
         interactions: sp.csr_matrix,
         features: Mapping[str, npt.NDArray[np.floating]],
+        has_facts: bool,
     ) -> None:
+        super().__init__()
         self.config = config
         self._mean = row_normalised(interactions)
-        self._modalities = [
-            self._view(feature_table(np.asarray(table), config.rank), config.modality_weight, name)
-            for name, table in features.items()
-            if config.modality_weight
-        ]
+        # Facts come first; null is no name that a modality can have.
+        self._given: dict[str | None, float] = {}
+        if has_facts and config.knowledge_weight:
+            self._given[None] = config.knowledge_weight
+        if config.modality_weight:
+            self._given |= dict.fromkeys(features, config.modality_weight)
+        if config.fit_weights:
+            # Saved with the model, since its settings don't know what was fitted.
+            self.register_buffer("fitted", torch.tensor(list(self._given.values()), dtype=torch.float64))
+        self._modalities = {
+            name: self._view(feature_table(np.asarray(features[name]), config.rank), name)
+            for name in self._given
+            if name is not None
+        }
         self._facts: tuple[Ids, Ids, ProfileView] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._modalities or self.config.knowledge_weight)
+        return bool(self._given)
 
-    def views(self, items: Ids, entities: Ids, n_entities: int, learned: float) -> list[ProfileView]:
-        """Return the view of facts, if there is one, then one for each modality.
+    @property
+    def weights(self) -> dict[str | None, float]:
+        """Weight of each view; null: of facts."""
+        if not self.config.fit_weights:
+            return dict(self._given)
+        return dict(zip(self._given, self.fitted.tolist(), strict=True))
+
+    def views(
+        self, edges: FactEdges, learned: float, weights: Sequence[float] | None = None
+    ) -> list[ProfileView]:
+        """Return the view of facts, if there is one, then one for each modality; those of weight 0 left out.
 
         Parameters
         ----------
-        items, entities
-            The edges from items to their neighbours in the knowledge graph, int64 ``[edges]`` each.
-        n_entities
-            Number of all entities.
+        edges
+            The edges from items to their neighbours in the knowledge graph.
         learned
             σ_0, the spread of the learned score.
+        weights
+            Of each view; null: as they are.
         """
-        found = list(self._modalities)
-        if self.config.knowledge_weight and len(items):
-            found.insert(0, self._fact_view(items, entities, n_entities))
-        return [view.scaled(np.float32(np.sqrt(learned))) for view in found]
+        found = []
+        for name, weight in zip(self._given, weights or self.weights.values(), strict=True):
+            if weight and (name is not None or len(edges.items)):
+                view = self._fact_view(edges) if name is None else self._modalities[name]
+                found.append(view.scaled(np.float32(np.sqrt(weight * learned))))
+        return found
 
-    def _fact_view(self, items: Ids, entities: Ids, n_entities: int) -> ProfileView:
+    def fit(self, edges: FactEdges, learned: float, measure: Callable[[list[ProfileView]], float]) -> None:
+        """Take the weights that are measured best, from the present ones on; see :mod:`.climb`."""
+        found, _ = climb(
+            tuple(self.weights.values()), lambda weights: measure(self.views(edges, learned, weights))
+        )
+        self.fitted.copy_(torch.tensor(found, dtype=torch.float64))
+
+    def _fact_view(self, edges: FactEdges) -> ProfileView:
         """Return the view of facts, made anew only where the graph changed: every validation asks for it."""
         if self._facts is not None:
-            *edges, view = self._facts
-            if np.array_equal(edges[0], items) and np.array_equal(edges[1], entities):
+            *known, view = self._facts
+            if np.array_equal(known[0], edges.items) and np.array_equal(known[1], edges.entities):
                 return view
-        weights = fact_weights(items, entities, (self._mean.shape[1], n_entities))
+        weights = fact_weights(edges.items, edges.entities, (self._mean.shape[1], edges.n_entities))
         facts = FactTable.of(weights, self.config.rank)
-        view = self._view(facts.table, self.config.knowledge_weight, facts=facts)
-        self._facts = items, entities, view
+        view = self._view(facts.table, None, facts)
+        self._facts = edges.items, edges.entities, view
         return view
 
-    def _view(
-        self, table: Table, weight: float, modality: str | None = None, facts: FactTable | None = None
-    ) -> ProfileView:
+    def _view(self, table: Table, modality: str | None, facts: FactTable | None = None) -> ProfileView:
+        """Return a view whose products have a spread of 1."""
         profiles = (self._mean @ table).astype(np.float32)
         plain = ProfileView(modality, profiles, table, 1.0, facts)
-        return plain.scaled(profile_scale(profiles, table, weight))
+        return plain.scaled(profile_scale(profiles, table, 1.0))

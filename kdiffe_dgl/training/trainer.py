@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,59 +24,12 @@ from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kdiffe_dgl.training.config import RunConfig
 from kdiffe_dgl.training.negatives import NegativeSampler
+from kdiffe_dgl.training.progress import FitResult, FittedScoring, NoProgress, Progress
 from kdiffe_dgl.training.restore import model_seed
 
-__all__ = ["FitResult", "NoProgress", "Progress", "Trainer"]
+__all__ = ["FitResult", "FittedScoring", "NoProgress", "Progress", "Trainer"]
 
 _CHECKPOINT = "checkpoint.safetensors"
-
-
-class Progress(Protocol):
-    """What a training run tells while it goes on."""
-
-    def epoch_begins(self, epoch: int, batches: int) -> None:
-        """Tell that an epoch begins with the training of side networks."""
-
-    def batch_ends(self, loss: float) -> None:
-        """Tell that a batch is done."""
-
-    def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
-        """Tell what an epoch brought; ``record`` is its entry in the history."""
-
-
-class NoProgress:
-    """Tells nothing."""
-
-    def epoch_begins(self, epoch: int, batches: int) -> None:
-        """Do nothing."""
-
-    def batch_ends(self, loss: float) -> None:
-        """Do nothing."""
-
-    def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What a training run brought.
-
-    Attributes
-    ----------
-    best_epoch
-        Epoch with the best validation metric; 0 where none was validated.
-    best_value
-        That metric.
-    history
-        One entry an epoch.
-    interrupted
-        Whether the run was stopped by the user.
-    """
-
-    best_epoch: int = 0
-    best_value: float = -math.inf
-    history: list[dict[str, Any]] = field(default_factory=list)
-    interrupted: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,6 +172,8 @@ class Trainer:
                     self._write_best(run)
                 if time.monotonic() - self._last_checkpoint >= self.config.training.checkpoint_seconds:
                     self.checkpoint(run)
+            if self._fit_scoring():
+                self._write_best(run)
         except KeyboardInterrupt:
             # What the epoch had changed is lost; the checkpoint is that of a whole epoch.
             interrupted = True
@@ -270,6 +225,24 @@ class Trainer:
         self.progress.epoch_ends(record, best_epoch == epoch)
         return best_epoch == epoch
 
+    def _fit_scoring(self) -> bool:
+        """Fit weights of the score at the best epoch; return whether there are any."""
+        state, monitor = self._state, self.config.training.monitor
+        if not (state.best and self.model.scoring_weights()):
+            return False
+        self.model.load_state_dict(_part(state.best, "weights"))
+        self.model.load_graph_state(_part(state.best, "graphs"))
+        self.model.eval()
+        self.model.fit_scoring(
+            lambda user, item: float(self.validator.evaluate(dot_product(user, item)).metrics[monitor])
+        )
+        user, item = self.model.representations()
+        found = self.validator.evaluate(dot_product(user, item)).metrics
+        scoring = FittedScoring(self.model.scoring_weights(), found)
+        result = replace(state.result, best_value=found[monitor], scoring=scoring)
+        self._state = _State(result, self._snapshot(user, item))
+        return True
+
     def _snapshot(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         tensors = {f"weights/{name}": value for name, value in self.model.state_dict().items()}
         tensors.update(user=user, item=item)
@@ -280,13 +253,8 @@ class Trainer:
         best = self._state.best
         if not best:
             return
-        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "graphs": {}}
-        for path, value in best.items():
-            part, _, name = path.partition("/")
-            if name:
-                parts[part][name] = value
-        run.write_weights(parts["weights"])
-        run.write_graphs(parts["graphs"])
+        run.write_weights(_part(best, "weights"))
+        run.write_graphs(_part(best, "graphs"))
         run.write_representations(best["user"], best["item"])
         run.write_history(self.result.history)
 
@@ -384,7 +352,8 @@ class Trainer:
             Test figures; None where the data set has no test interactions.
         """
         user, item = (torch.from_numpy(table) for table in run.representations())
-        best = self.result.history[self.result.best_epoch - 1]
+        scoring = self.result.scoring
+        validation = self.result.history[self.result.best_epoch - 1]["validation"]
         test = None
         if len(self.dataset.pairs("test")):
             evaluation = self.config.evaluation
@@ -394,10 +363,18 @@ class Trainer:
             {
                 "best_epoch": self.result.best_epoch,
                 "monitor": self.config.training.monitor,
-                "validation": best["validation"],
+                "validation": validation if scoring is None else dict(scoring.validation),
                 "test": test.metrics if test is not None else None,
                 "mask": list(self.config.evaluation.test_mask),
+                **({} if scoring is None else {"scoring_weights": dict(scoring.weights)}),
             }
         )
         (run.path / _CHECKPOINT).unlink(missing_ok=True)
         return test
+
+
+def _part(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Return the tensors of one part of a snapshot, ``PART/NAME``, by name."""
+    return {
+        path.removeprefix(f"{part}/"): value for path, value in state.items() if path.startswith(f"{part}/")
+    }

@@ -80,8 +80,10 @@ def test_a_run_tells_its_progress_and_its_result(place: Path, tmp_path: Path) ->
     values = [record["validation"]["recall@2"] for record in run.history()]
     assert [float(match[2]) for match in told if match] == [round(value, 4) for value in values]
     metrics = run.metrics()
-    assert result.stdout.splitlines()[:3] == [
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in metrics["scoring_weights"].items())
+    assert result.stdout.splitlines()[:4] == [
         f"best epoch {metrics['best_epoch']} of 3 by validation",
+        f"weights in the score, fitted on validation  {weights}",
         "test  "
         + "  ".join(
             f"{name} {metrics['test'][name]:.4f}" for name in ("recall@2", "ndcg@2", "recall@5", "ndcg@5")

@@ -9,21 +9,31 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from kdiffe_dgl.models.kdiffe import KDiffE
+from kdiffe_dgl.evaluation.evaluator import Evaluator, dot_product
+from kdiffe_dgl.models.climb import climb
+from kdiffe_dgl.models.fusion import append_profiles
+from kdiffe_dgl.models.kdiffe import KDiffE, _spread
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
 from kdiffe_dgl.models.profiles import (
+    FactEdges,
     FactTable,
     ProfileConfig,
+    ProfileView,
     ProfileViews,
     fact_directions,
     fact_weights,
     feature_table,
     profile_scale,
 )
+from kdiffe_dgl.serving.run_folder import RunFolder
+from kdiffe_dgl.training.config import resolve
+from kdiffe_dgl.training.restore import restore_model
+from kdiffe_dgl.training.run import train_run
 
 # Items 0 to 3, entities 4 to 6; item 3 has no fact; one edge stands twice.
 ITEMS = np.array([0, 0, 1, 2, 2, 2, 0])
 ENTITIES = np.array([4, 5, 4, 4, 6, 0, 4])
+EDGES = FactEdges(ITEMS, ENTITIES, 7)
 
 
 def facts_by_hand() -> np.ndarray:
@@ -93,7 +103,7 @@ def test_scores_are_agreement_with_the_mean_of_the_items_met() -> None:
     interactions = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=np.float32))
     config = ProfileConfig(knowledge_weight=1.0, modality_weight=0.5, rank=10)
     features = {"a": np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)}
-    views = ProfileViews(config, interactions, features).views(ITEMS, ENTITIES, 7, learned=1.0)
+    views = ProfileViews(config, interactions, features, has_facts=True).views(EDGES, learned=1.0)
     assert [view.modality for view in views] == [None, "a"]
     rows = facts_by_hand()
     expected = np.array([(rows[0] + rows[1]) / 2, rows[2], np.zeros(7)]) @ rows.T
@@ -136,11 +146,74 @@ def test_the_model_adds_profiles_over_the_graph_that_it_reads(tiny_dataset: Any,
 def test_facts_are_factorised_anew_when_the_graph_changes_and_only_then() -> None:
     interactions = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0]], dtype=np.float32))
     config = ProfileConfig(knowledge_weight=1.0)
-    views = ProfileViews(config, interactions, {})
-    first = views.views(ITEMS, ENTITIES, 7, learned=1.0)[0]
-    again = views.views(ITEMS.copy(), ENTITIES.copy(), 7, learned=1.0)[0]
+    views = ProfileViews(config, interactions, {}, has_facts=True)
+    first = views.views(EDGES, learned=1.0)[0]
+    again = views.views(FactEdges(ITEMS.copy(), ENTITIES.copy(), 7), learned=1.0)[0]
     assert again.facts is first.facts
-    other = views.views(ITEMS[1:5], ENTITIES[1:5], 7, learned=1.0)[0]
-    fresh = ProfileViews(config, interactions, {}).views(ITEMS[1:5], ENTITIES[1:5], 7, learned=1.0)[0]
+    fewer = FactEdges(ITEMS[1:5], ENTITIES[1:5], 7)
+    other = views.views(fewer, learned=1.0)[0]
+    fresh = ProfileViews(config, interactions, {}, has_facts=True).views(fewer, learned=1.0)[0]
     np.testing.assert_array_equal(other.users @ other.items.T, fresh.users @ fresh.items.T)
     assert not np.allclose(other.users @ other.items.T, first.users @ first.items.T)
+
+
+def test_fitted_weights_are_the_best_that_were_measured_and_are_saved_with_the_model() -> None:
+    interactions = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0]], dtype=np.float32))
+    features = {"a": np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)}
+    config = ProfileConfig(knowledge_weight=0.1, modality_weight=0.2, rank=10, fit_weights=True)
+    profiles = ProfileViews(config, interactions, features, has_facts=True)
+    assert profiles.weights == {None: 0.1, "a": 0.2}
+
+    def measure(views: list[ProfileView]) -> float:
+        """Best with facts of weight 0.4 and without the features; scales are the roots of weights."""
+        unit = ProfileViews(ProfileConfig(knowledge_weight=1, rank=10), interactions, {}, has_facts=True)
+        whole = unit.views(EDGES, learned=4.0)[0].scale
+        weights = {view.modality: view.scale for view in views}
+        return -abs((weights.get(None, 0.0) / whole) ** 2 - 0.4) - weights.get("a", 0.0)
+
+    profiles.fit(EDGES, 4.0, measure)
+    assert profiles.weights == {None: 0.4, "a": 0.0}
+    assert [view.modality for view in profiles.views(EDGES, learned=4.0)] == [None]
+    again = ProfileViews(config, interactions, features, has_facts=True)
+    again.load_state_dict(profiles.state_dict())
+    assert again.weights == profiles.weights
+
+
+def test_a_view_of_weight_0_is_not_fitted() -> None:
+    config = ProfileConfig(modality_weight=0.2, fit_weights=True)
+    features = {"a": np.eye(3, dtype=np.float32)}
+    found = ProfileViews(config, sp.csr_matrix(np.eye(3, dtype=np.float32)), features, has_facts=True)
+    assert found.weights == {"a": 0.2}
+
+
+def test_a_run_has_the_weights_that_were_fitted_at_its_best_epoch(tiny_dataset: Any, tmp_path: Any) -> None:
+    settings = [
+        "model.dim=8", "training.epochs=3", "training.min_steps=2",
+        "model.profile={knowledge_weight: 0.1, modality_weight: 0.1, rank: 4, fit_weights: true}",
+    ]  # fmt: skip
+    outcome = train_run(tiny_dataset, tmp_path / "run", resolve({}, settings), seed=3, device="cpu")
+    scoring = outcome.fit.scoring
+    assert scoring is not None
+    run = RunFolder(tmp_path / "run")
+    users, items = (torch.from_numpy(table) for table in run.representations())
+    validator = Evaluator(tiny_dataset, "validation", cutoffs=(5, 10, 20, 50))
+    found = validator.evaluate(dot_product(users, items)).metrics
+    assert run.metrics()["validation"] == found == scoring.validation
+    assert run.metrics()["scoring_weights"] == scoring.weights
+    # Fitting starts from the weights that the epoch was chosen with, and can't lose.
+    epoch = run.history()[outcome.fit.best_epoch - 1]
+    assert found["recall@20"] >= epoch["validation"]["recall@20"]
+    model = restore_model(run, tiny_dataset)
+    assert model.scoring_weights() == scoring.weights
+    again = model.representations()
+    torch.testing.assert_close(again[0] @ again[1].T, users @ items.T, atol=1e-4, rtol=1e-4)
+
+    # What climbing found, found again from the files, by the definition of the views.
+    assert isinstance(model, KDiffE)
+    learned = model.joint(model.score_views())
+
+    def value(weights: tuple[float, ...]) -> float:
+        views = model.profiles.views(model._fact_edges(), _spread(learned), weights)
+        return float(validator.evaluate(dot_product(*append_profiles(learned, views))).metrics["recall@20"])
+
+    assert climb((0.1,) * len(scoring.weights), value)[0] == tuple(scoring.weights.values())
