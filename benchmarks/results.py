@@ -27,6 +27,15 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 RECORDS = Path(__file__).resolve().parent / "records"
 METRICS = ("recall@20", "ndcg@20")
 _TITLES = {"recall@20": "Recall@20", "ndcg@20": "NDCG@20"}
+_RANKED_BY = {
+    "score": "the model's own score",
+    "interactions": "ranker: score, popularity, co-occurrence",
+    "facts": "the same and facts",
+    "shuffled": "the same and facts of shuffled items",
+    "features": "the same and features",
+    "everything": "the same, facts and features",
+    "ceiling": "the choices themselves",
+}
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -132,6 +141,24 @@ def _faithfulness(record: Figures) -> ResultTable:
     return ResultTable(title, ("Deleted paths", "Best", "Random", "Ratio"), rows, notes)
 
 
+def _ceiling(record: Figures) -> ResultTable:
+    """Return the table of ``ceiling.py``, and its differences as notes."""
+    figures = record["figures"]
+    values = [{metric: [run[metric] for run in runs] for metric in METRICS} for runs in figures.values()]
+    recall, ndcg = _columns(values)
+    rows = tuple(
+        (Cell(_RANKED_BY.get(name, name)), Cell(recall[place].text), Cell(ndcg[place].text))
+        for place, name in enumerate(figures)
+    )
+    notes = []
+    for pair in ("facts - shuffled", "facts - interactions"):
+        for found in record["comparisons"].get(pair, []):
+            tests = f"p {_p(found['p_t'])} (t), {_p(found['p_wilcoxon'])} (W.)"
+            notes.append(f"{pair}, {_TITLES[found['metric']]}: {_difference(found)}, {tests}.")
+    title = f"{record['dataset']}, validation, {record['candidates']} candidates of {record['users']:,} users"
+    return ResultTable(title, ("Candidates ranked by", *_TITLES.values()), rows, tuple(notes))
+
+
 def _listed(kind: Callable[[Figures], ResultTable]) -> Callable[[Figures], Iterator[ResultTable]]:
     def tables(record: Figures) -> Iterator[ResultTable]:
         yield kind(record)
@@ -141,6 +168,7 @@ def _listed(kind: Callable[[Figures], ResultTable]) -> Callable[[Figures], Itera
 
 _KINDS: Mapping[str, Callable[[Figures], Iterator[ResultTable]]] = {
     "arms": _listed(_arms),
+    "ceiling": _listed(_ceiling),
     "compare": _compare,
     "faithfulness": _listed(_faithfulness),
 }
@@ -153,32 +181,29 @@ _KINDS: Mapping[str, Callable[[Figures], Iterator[ResultTable]]] = {
 def keep(name: str, file: Path, records: Path) -> Path:
     """Make a record of a file of figures, and return it.
 
-    Left out are facts of the machine, folders, groups and settings by user, which the page does not show.
+    Left out are facts of the machine, folders, groups and values by user, which the page does not show.
     """
-    figures = json.loads(file.read_text(encoding="utf-8"))
-    dropped = {
-        "machine",
-        "folder",
-        "run",
-        "plan",
-        "groups",
-        "top",
-        "random",
-        "seconds",
-        "connecting_paths",
-        "scores",
-    }
+    read = json.loads(file.read_text(encoding="utf-8"))
+    dropped = {"machine", "run", "plan", "top", "random", "seconds", "connecting_paths", "scores"}
+    # At these places alone: an arm, an entry or a setting may have any of the names.
+    figures = {key: value for key, value in read.items() if key not in dropped}
+    for found in figures.get("datasets", {}).values():
+        for entry in found["entries"].values():
+            entry["runs"] = [
+                {key: value for key, value in run.items() if key not in ("folder", "groups", "versions")}
+                for run in entry["runs"]
+            ]
     record = records / f"{name}.json"
     records.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(_without(figures, dropped), indent=1) + "\n", encoding="utf-8")
+    record.write_text(json.dumps(_rounded(figures), indent=1) + "\n", encoding="utf-8")
     return record
 
 
-def _without(value: Any, dropped: set[str]) -> Any:
+def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without(each, dropped) for key, each in value.items() if key not in dropped}
+        return {key: _rounded(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_without(each, dropped) for each in value]
+        return [_rounded(each) for each in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

@@ -71,3 +71,7 @@ class TrainingProgress:
         self._console.print(f"{line}  {record['seconds']:.1f} s{mark}", highlight=False)
         if best and validation:
             self._best = f"best {self._monitor} {validation[self._monitor]:.4f} at epoch {record['epoch']}"
+
+    def fitting_begins(self) -> None:
+        """Say what takes a while after the last epoch."""
+        self._console.print("fitting weights of the score on validation", highlight=False)

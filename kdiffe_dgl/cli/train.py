@@ -13,6 +13,7 @@ from kdiffe_dgl.cli.progress import TrainingProgress
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.report import write_report
+from kdiffe_dgl.evaluation.tables import fitted_weights
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
 from kdiffe_dgl.training.run import RunOutcome, resume_run, train_run
@@ -54,7 +55,7 @@ def summary(outcome: RunOutcome) -> str:
         return "\n".join(lines)
     lines.append(f"best epoch {fit.best_epoch} of {len(fit.history)} by validation")
     if fit.scoring is not None:
-        weights = ", ".join(f"{name} {weight:g}" for name, weight in fit.scoring.weights.items())
+        weights = fitted_weights(fit.scoring.weights)
         lines.append(f"weights in the score, fitted on validation  {weights}")
     if outcome.test is not None:
         shown = [f"{name}@{k}" for k in outcome.test.cutoffs for name in ("recall", "ndcg")]

@@ -14,7 +14,7 @@ import yaml
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.curves import training_curves
-from kdiffe_dgl.evaluation.tables import by_cutoff
+from kdiffe_dgl.evaluation.tables import by_cutoff, fitted_weights
 from kdiffe_dgl.serving.files import atomic_file
 from kdiffe_dgl.serving.run_folder import HISTORY, METRICS, RunFolder
 
@@ -70,6 +70,12 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
         "Seconds": f"{sum(float(entry.get('seconds') or 0.0) for entry in history):.1f}",
         "Masked in test": ", ".join(str(split) for split in metrics.get("mask", ())),
     }
+    fitted = metrics.get("scoring_weights")
+    if fitted:
+        facts["Weights in the score, fitted on validation"] = fitted_weights(fitted)
+        facts["Validation"] = (
+            "metrics are with these weights; by epoch, below, they are from before they were fitted"
+        )
     page = "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -114,13 +120,13 @@ def checked_history(run: RunFolder) -> list[dict[str, Any]]:
 def checked_metrics(run: RunFolder) -> dict[str, Any]:
     """Read the metrics; values that are no finite numbers raise ``InputError``."""
     metrics = run.metrics()
-    for split in ("validation", "test"):
+    for split in ("validation", "test", "scoring_weights"):
         values = metrics.get(split)
         if values is not None and not (
             isinstance(values, dict)
             and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values.values())
         ):
-            raise InputError(f"{run.path / METRICS}: field {split!r} does not map metrics to finite numbers")
+            raise InputError(f"{run.path / METRICS}: field {split!r} does not map names to finite numbers")
     return metrics
 
 

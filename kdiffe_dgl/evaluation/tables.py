@@ -79,3 +79,8 @@ def group_tables(values: Mapping[str, Mapping[str, Mapping[str, float | int]]]) 
 
 def _cells(values: Mapping[int, float], cutoffs: Iterable[int]) -> list[str]:
     return [f"{values[cutoff]:.4f}" if cutoff in values else "" for cutoff in cutoffs]
+
+
+def fitted_weights(weights: Mapping[str, float]) -> str:
+    """Return weights that were fitted, by what they weigh, in a line."""
+    return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())

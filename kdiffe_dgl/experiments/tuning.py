@@ -23,6 +23,7 @@ from kdiffe_dgl.experiments.tuned import Tuning, value_of, with_values
 from kdiffe_dgl.models.closed_form import ClosedFormModel
 from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.search import Needs, Searched, search_space
+from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig, TrainingConfig
 
 __all__ = ["TuneOptions", "declared_space", "tune", "without_test"]
@@ -125,7 +126,6 @@ class _Search(NoWatcher):
         self._study, self._options, self._config = study, options, config
         self._source, self._folder, self._device, self._watcher = source, folder, device, watcher
         self._numbers: dict[Path, int] = {}
-        self._best: dict[int, float] = {}
 
     def jobs(self) -> Iterator[Job]:
         """Yield a job for each trial until the budget is spent."""
@@ -156,13 +156,16 @@ class _Search(NoWatcher):
             return wished
         number = self._numbers[job.folder]
         value = float(record["validation"][self._config.training.monitor])
-        self._best[number] = max(value, self._best.get(number, value))
         return self._study.promising(number, int(record["epoch"]), value) and wished
 
     def job_ends(self, result: JobResult) -> None:
         """End the trial; its run is not kept."""
         number = self._numbers.pop(result.job.folder)
-        best = self._best.pop(number, None) if result.done else None
+        best = None
+        if result.done:
+            # Not the best of the epochs: weights of the score may have been fitted after them.
+            found = RunFolder(result.job.folder).metrics()["validation"]
+            best = float(found[self._config.training.monitor]) if found else None
         reason = result.reason or ("no epoch was validated" if result.done and best is None else "")
         self._study.end(number, best, result.seconds, reason)
         shutil.rmtree(result.job.folder, ignore_errors=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from kdiffe_dgl.evaluation.tables import fitted_weights
 from kdiffe_dgl.explain.facts import PROPOSED
 from kdiffe_dgl.inspection.figures import MOST_RELATIONS
 from kdiffe_dgl.models.kdiffe import KDiffE
@@ -120,6 +121,9 @@ def facts_of(inspection: Inspection) -> dict[str, Any]:
         value = (inspection.metrics.get("test") or {}).get(metric)
         if value is not None:
             found[f"test {metric}"] = value
+    fitted = inspection.metrics.get("scoring_weights")
+    if fitted:
+        found["weights in the score, fitted on validation"] = fitted_weights(fitted)
     if inspection.relations is not None:
         triples, kept = (int(inspection.relations[name].sum()) for name in ("triples", "kept"))
         found |= {"triples": triples, "kept by diffusion": kept / triples if triples else 0.0}

@@ -123,7 +123,7 @@ class KDiffE(RecommenderModel):
                 device,
                 neighbours,
             )
-        has_facts = len(self.edges.head) > 0
+        has_facts = bool((self.edges.head < self.n_items).any())
         self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts)
         self.sampler: NeighbourSampler | None = None
         if config.sampling.fanouts:

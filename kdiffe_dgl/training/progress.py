@@ -22,6 +22,9 @@ class Progress(Protocol):
     def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
         """Tell what an epoch brought; ``record`` is its entry in the history."""
 
+    def fitting_begins(self) -> None:
+        """Tell that epochs are over, and weights of the score are fitted on validation."""
+
 
 class NoProgress:
     """Tells nothing."""
@@ -33,6 +36,9 @@ class NoProgress:
         """Do nothing."""
 
     def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
+        """Do nothing."""
+
+    def fitting_begins(self) -> None:
         """Do nothing."""
 
 

@@ -230,11 +230,14 @@ class Trainer:
         state, monitor = self._state, self.config.training.monitor
         if not (state.best and self.model.scoring_weights()):
             return False
+        self.progress.fitting_begins()
+        # One figure is wanted of each of many evaluations, and lists no longer than it needs.
+        judge = Evaluator(self.dataset, "validation", cutoffs=(int(monitor.partition("@")[2]),))
         self.model.load_state_dict(_part(state.best, "weights"))
         self.model.load_graph_state(_part(state.best, "graphs"))
         self.model.eval()
         self.model.fit_scoring(
-            lambda user, item: float(self.validator.evaluate(dot_product(user, item)).metrics[monitor])
+            lambda user, item: float(judge.evaluate(dot_product(user, item)).metrics[monitor])
         )
         user, item = self.model.representations()
         found = self.validator.evaluate(dot_product(user, item)).metrics

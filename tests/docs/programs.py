@@ -57,6 +57,7 @@ SMALLER: dict[str, dict[str, Sequence[str]]] = {
     "scaling.py": {"--sizes": ["200", "400"]},
     "kg_build.py": {"--sizes": ["100", "200"]},
     "faithfulness.py": {"--recommendations": ["3"], "--draws": ["2"]},
+    "ceiling.py": {"--candidates": ["20"], "--folds": ["2"], "--shuffles": ["1"]},
     "against_published.py": {
         "--users": ["40"], "--items": ["30"], "--interactions": ["300"], "--entities": ["20"],
         "--triples": ["150"], "--epochs": ["1"],

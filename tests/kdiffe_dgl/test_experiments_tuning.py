@@ -21,6 +21,7 @@ from kdiffe_dgl.experiments.tuning import TuneOptions, declared_space, tune, wit
 from kdiffe_dgl.models.registry import MODELS, model_class
 from kdiffe_dgl.search import Between, Choices, SearchSpace, search_space
 from kdiffe_dgl.training.config import TrainingConfig, resolve
+from kdiffe_dgl.training.run import train_run
 
 SPACE = {"x": Between(0.0, 1.0), "n": Between(1, 64, log=True), "kind": Choices(("a", "b", False))}
 CONFIGS = {name: model_class(name).Config for name in MODELS} | {"training": TrainingConfig}
@@ -232,6 +233,21 @@ def test_test_data_are_never_read(folder):
     assert all(trial.epochs in (1, 2) for trial in found[0].trials)
     assert found[0].best_settings().training.epochs == 2
     assert "best of 2 trials" in found[0]._repr_html_()
+
+
+def test_a_trial_is_worth_what_its_run_has_after_weights_were_fitted(folder, tiny_dataset):
+    fixed = [
+        "model.profile={knowledge_weight: 0.1, modality_weight: 0.1, rank: 4, fit_weights: true}",
+        "training.epochs=1", "model.dim=4", "training.min_steps=1", "training.monitor=ndcg@5",
+    ]  # fmt: skip
+    options = TuneOptions(trials=1)
+    found = tune(folder / "data", folder / "fitted", model="kdiffe", overrides=fixed, options=options)
+    outcome = train_run(
+        without_test(tiny_dataset), folder / "run-fitted", found.best_settings(), device="cpu"
+    )
+    assert outcome.fit.scoring is not None
+    assert found.best.value == outcome.fit.scoring.validation["ndcg@5"]
+    assert found.best.value > outcome.fit.history[0]["validation"]["ndcg@5"]
 
 
 def test_time_ends_a_search_and_failures_are_told(folder):

@@ -164,6 +164,8 @@ def test_the_best_epoch_by_validation_is_what_is_kept(wide_dataset: RecDataset, 
 
         def batch_ends(self, loss: float) -> None: ...
 
+        def fitting_begins(self) -> None: ...
+
         def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
             tables.append(trainer.model.representations())
             told.append(best)
