@@ -188,15 +188,23 @@ def keep(name: str, file: Path, records: Path) -> Path:
     # At these places alone: an arm, an entry or a setting may have any of the names.
     figures = {key: value for key, value in read.items() if key not in dropped}
     for found in figures.get("datasets", {}).values():
-        for entry in found["entries"].values():
-            entry["runs"] = [
-                {key: value for key, value in run.items() if key not in ("folder", "groups", "versions")}
-                for run in entry["runs"]
-            ]
+        found["entries"] = {
+            entry: {"settings": each.get("settings"), "runs": [_of_run(run) for run in each["runs"]]}
+            for entry, each in found["entries"].items()
+        }
     record = records / f"{name}.json"
     records.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(_rounded(figures), indent=1) + "\n", encoding="utf-8")
     return record
+
+
+def _of_run(run: Figures) -> Figures:
+    """Return what the page needs of a run."""
+    splits = {
+        split: {metric: value for metric, value in run[split].items() if metric in METRICS}
+        for split in ("validation", "test")
+    }
+    return {**{key: run[key] for key in ("seed", "best_epoch", "epochs") if key in run}, **splits}
 
 
 def _rounded(value: Any) -> Any:

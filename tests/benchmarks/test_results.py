@@ -101,3 +101,19 @@ def test_tables_of_a_comparison(tmp_path: Path) -> None:
     # The larger of the two p-values stands.
     assert "| Theirs | 1 | 0.3000 | <u>0.3000</u> | <u>0.1500</u> | +0.2000, 0.02 |  |" in table
     assert "| Lost | 0 | – | – | – |  |  |" in table
+
+
+def test_a_record_of_a_comparison_keeps_entries_of_any_name_and_what_the_page_shows(tmp_path: Path) -> None:
+    figures = {"recall@20": 0.5, "ndcg@20": 0.25, "map@5": 0.1}
+    run = {"seed": 0, "best_epoch": 2, "folder": "/a", "groups": {}, "validation": figures, "test": figures}
+    entries = {name: {"settings": {"top": 1}, "summary": {}, "runs": [run]} for name in ("random", "Ours")}
+    source = tmp_path / "results.json"
+    source.write_text(json.dumps({"plan": {}, "datasets": {"Tiny": {"entries": entries, "comparisons": []}}}))
+    file = results.keep("compare-tiny", source, tmp_path)
+    assert file == tmp_path / "compare-tiny.json"
+    shown = {"recall@20": 0.5, "ndcg@20": 0.25}
+    kept = {
+        "settings": {"top": 1},
+        "runs": [{"seed": 0, "best_epoch": 2, "validation": shown, "test": shown}],
+    }
+    assert json.loads(file.read_text())["datasets"]["Tiny"]["entries"] == {"random": kept, "Ours": kept}
