@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.models.profiles import fact_weights
+from kdiffe_dgl.models.profile_tables import fact_weights
 from kg_builders.neighbours import unit_rows
 
 __all__ = ["CELLS", "Cosines", "FactCosines", "FeatureCosines", "Ids", "Table", "agreement"]

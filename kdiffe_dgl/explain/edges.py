@@ -200,8 +200,8 @@ def _pairs(model: KDiffE) -> Pairs:
     n_users, n_items = model.n_users, model.n_items
     observed = bipartite(model.graph).tocoo()
     found = {"": _keys(observed.row, observed.col, n_items)}
-    if model.modality_views is not None:
-        for name in model.modality_views.modalities:
+    if model.scored_modalities is not None:
+        for name in model.scored_modalities.modalities:
             users, items, _ = _entries(model.graphs.generated[name])
             found[name] = _keys(users, items, n_items)
     keys = np.unique(np.concatenate(list(found.values())))

@@ -4,7 +4,8 @@ A user's profile is the mean :math:`\sum_j w_j K_j / \sum_j w_j` over her intera
 deleted interaction leaves the mean, and without any the profile is 0. For facts, a link's weight scales its
 entries of the rows of R, which then have length 1 again, and :math:`K_i = R_i V` (folding-in; Deerwester et
 al., 1990). What was found in the whole data stays as it is: inverse document frequencies, the directions V
-and the scale. A modality's K depends on no edge.
+and the scale. A modality's K depends on no edge, and that of interactions is kept as it was found, too: of an
+interaction, the profile follows the deletion, the agreement of items does not.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from torch import Tensor
 from kdiffe_dgl.diffusion.regenerate import pair_keys
 from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.explain.edges import Links, Pairs, ScoreEdges
-from kdiffe_dgl.models.profiles import FactTable, ProfileView
+from kdiffe_dgl.models.profile_tables import FactTable
+from kdiffe_dgl.models.profiles import ProfileView
 
 __all__ = ["ProfileScore", "Reweighed"]
 

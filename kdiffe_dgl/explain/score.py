@@ -68,7 +68,7 @@ class EdgeScore:
             self.encoder = LinkEncoder(model.knowledge_encoder, self.edges.links, entities, model.n_items)
         self._items = self._raw_items if self.encoder is None else self.encoder.items
         self._bias = None if model.item_bias is None else model.item_bias.detach().cpu().double().squeeze(1)
-        views = model.modality_views
+        views = model.scored_modalities
         self._features: Tensor | None = None
         if views is not None:
             self._features = _fused_features(model, views)

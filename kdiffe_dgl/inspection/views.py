@@ -3,8 +3,9 @@ r"""How much each part of the model weighs in its scores.
 Three measures that answer different questions:
 
 ``weight``
-    The modality weights that the model has learned, softmax-ed: how the features are mixed
-    (KDiffE, modality views). With one modality it is 1, whatever that modality is worth.
+    The modality weights that the model has learned, softmax-ed: how the multimodal view mixes the features
+    (KDiffE, modality views). With one modality it is 1, whatever that modality is worth; where the view does
+    not speak in the score there is none.
 ``share``
     The score is a sum :math:`s = \sum_p s_p` over the blocks of the representation: main view, multimodal
     view, item bias, profiles. The order of a user's list depends on differences between items alone, so a
@@ -36,7 +37,7 @@ from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.contrast import View
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.knowledge import KnowledgeView
-from kdiffe_dgl.models.profiles import ProfileView
+from kdiffe_dgl.models.profiles import FACTS, ProfileSource, ProfileView
 from kdiffe_dgl.serving.recommender import Recommender
 
 __all__ = ["LIST_LENGTH", "part_weights", "score_shares"]
@@ -94,7 +95,7 @@ def part_weights(
         ``part``, ``kind`` (``view``, ``modality`` or ``knowledge``), ``weight``, ``share`` and ``overlap``,
         null where the measure says nothing of the part.
     """
-    views, profiles = model.modality_views, model.profile_views()
+    views, profiles = model.scored_modalities, model.profile_views()
     parts = _columns(model, profiles)
     shares = score_shares(*representations, parts)
     learned = {}
@@ -107,9 +108,8 @@ def part_weights(
     }
     rows: list[tuple[str, str, float | None, float | None, float | None]]
     rows = [(part, "view", None, share, overlaps.get(("view", part))) for part, share in shares.items()]
-    rows += [
-        (name, "modality", weight, None, overlaps.get(("modality", name))) for name, weight in learned.items()
-    ]
+    named = dict.fromkeys([*learned, *(name for kind, name in overlaps if kind == "modality")])
+    rows += [(name, "modality", learned.get(name), None, overlaps.get(("modality", name))) for name in named]
     if ("knowledge", KNOWLEDGE) in overlaps:
         rows.append((KNOWLEDGE, "knowledge", None, None, overlaps["knowledge", KNOWLEDGE]))
     measures = dict.fromkeys(("weight", "share", "overlap"), pl.Float64)
@@ -119,19 +119,14 @@ def part_weights(
 def _columns(model: KDiffE, profiles: Sequence[ProfileView]) -> dict[str, slice]:
     """Return the columns of each part of the representations, in their order."""
     widths = {MAIN: model.config.dim}
-    if model.modality_views is not None:
+    if model.scored_modalities is not None:
         widths[MULTIMODAL] = model.config.dim
     if model.item_bias is not None:
         widths[BIAS] = 1
     for view in profiles:
-        widths[_profile_name(view)] = view.items.shape[1]
+        widths[f"profile of {view.source.label}"] = view.items.shape[1]
     ends = np.cumsum([0, *widths.values()]).tolist()
     return {name: slice(*bounds) for name, bounds in zip(widths, pairwise(ends), strict=True)}
-
-
-def _profile_name(view: ProfileView) -> str:
-    # "of" and "in": a modality that is called "facts" is another part.
-    return "profile of facts" if view.modality is None else f"profile in {view.modality}"
 
 
 @torch.no_grad()
@@ -139,15 +134,15 @@ def _ablations(
     model: KDiffE, representations: Tables, parts: Mapping[str, slice], profiles: Sequence[ProfileView]
 ) -> Iterator[tuple[tuple[str, str], Tables]]:
     """Yield (kind, part) and the representations without it."""
-    views = model.modality_views
+    views = model.scored_modalities
     main, *others = model.score_views()
     if len(parts) > 1:
         for name, columns in parts.items():
             users, items = (np.delete(table, columns, axis=1) for table in representations)
             yield ("view", name), (users, items)
-    has_facts = any(view.modality is None for view in profiles)
+    has_facts = any(view.source == FACTS for view in profiles)
     if model.knowledge_encoder is None and has_facts:
-        yield ("knowledge", KNOWLEDGE), _tables(model.joint([main, *others]), profiles, None)
+        yield ("knowledge", KNOWLEDGE), _tables(model.joint([main, *others]), profiles, FACTS)
     if model.knowledge_encoder is not None:
         bare = KnowledgeView(
             knowledge_graph(model.edges.to("cpu"), torch.zeros(len(model.edges), dtype=torch.bool)),
@@ -155,8 +150,12 @@ def _ablations(
         )
         encoded = model.knowledge_encoder(bare, model.entity_embedding, None)[: model.n_items]
         without = propagate(model.graphs.operator, model.user_embedding, encoded, model.config.layers)
-        yield ("knowledge", KNOWLEDGE), _tables(model.joint([without, *others]), profiles, None)
-    if views is not None:
+        yield ("knowledge", KNOWLEDGE), _tables(model.joint([without, *others]), profiles, FACTS)
+    if views is None:
+        for source in (view.source for view in profiles):
+            if source.modality is not None:
+                yield ("modality", source.modality), _tables(model.joint([main]), profiles, source)
+    else:
         nobody = torch.empty(0, dtype=torch.int64)
         empty = view_operator(interaction_view(nobody, nobody, model.n_users, model.n_items), model.device)
         projected, graphs = views.project(None), model.graphs
@@ -169,12 +168,15 @@ def _ablations(
                 graphs.operator,
                 {**graphs.generated, name: empty},
             )
-            yield ("modality", name), _tables(model.joint([main, found]), profiles, name)
+            yield (
+                ("modality", name),
+                _tables(model.joint([main, found]), profiles, ProfileSource("features", name)),
+            )
 
 
-def _tables(learned: View, profiles: Sequence[ProfileView], lost: str | None) -> Tables:
-    """Return representations without the profile of one modality, or, null, of the facts."""
-    left = [view for view in profiles if view.modality != lost]
+def _tables(learned: View, profiles: Sequence[ProfileView], lost: ProfileSource) -> Tables:
+    """Return representations without the profile of one source."""
+    left = [view for view in profiles if view.source != lost]
     users, items = (side.cpu().numpy() for side in learned)
     return np.hstack([users, *(view.users for view in left)]), np.hstack(
         [items, *(view.items for view in left)]

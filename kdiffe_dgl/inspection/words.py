@@ -89,6 +89,11 @@ def _model_notes(model: KDiffE, inspection: Inspection) -> list[str]:
         notes.append(
             f"Data set {inspection.dataset.name} has no features, so there are no modalities to weigh."
         )
+    elif model.scored_modalities is None:
+        notes.append(
+            "The multimodal view does not speak in the score (model.modality.score_weight is 0): features "
+            "do through contrast in training, and through their profiles."
+        )
     return notes
 
 

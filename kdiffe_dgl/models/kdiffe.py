@@ -274,9 +274,10 @@ class KDiffE(RecommenderModel):
         score_views = [main]
         if self.modality_views is not None:
             projected = self.modality_views.project(generator, graphs.items)
+        if self.scored_modalities is not None:
             items = entities[: graphs.n_items]
             score_views.append(
-                self.modality_views.multimodal(
+                self.scored_modalities.multimodal(
                     projected, users, items, graphs.operator, graphs.generated, from_users
                 )
             )
@@ -335,16 +336,21 @@ class KDiffE(RecommenderModel):
             terms = [within.loss(first, second) for first, second in combinations(views, 2)]
         return torch.stack(terms).sum() if terms else main[0].new_zeros(())
 
+    @property
+    def scored_modalities(self) -> ModalityViews | None:
+        """The modality views, where there are features and the multimodal view has weight in the score."""
+        return self.modality_views if self.config.modality.score_weight else None
+
     @torch.no_grad()
     def score_views(self) -> list[View]:
-        """Return the views that speak in the score, the main one and, with features, the multimodal one."""
+        """Return the views that speak in the score: the main one and, with features, the multimodal one."""
         users, entities, graphs = self.user_embedding, self.entity_embedding, self.graphs
         views = [self._main_view(graphs, self._knowledge_views(graphs)[0], users, entities, None)]
-        if self.modality_views is not None:
-            projected = self.modality_views.project(None)
+        if self.scored_modalities is not None:
+            projected = self.scored_modalities.project(None)
             items = entities[: self.n_items]
             views.append(
-                self.modality_views.multimodal(projected, users, items, graphs.operator, graphs.generated)
+                self.scored_modalities.multimodal(projected, users, items, graphs.operator, graphs.generated)
             )
         return views
 
@@ -383,8 +389,7 @@ class KDiffE(RecommenderModel):
         """Return the weights of the profile views, where these are fitted; see the base class."""
         if not self.config.profile.fit_weights:
             return {}
-        weights = self.profiles.weights
-        return {"facts" if name is None else f"features of {name}": weights[name] for name in weights}
+        return {source.label: weight for source, weight in self.profiles.weights.items()}
 
     @torch.no_grad()
     def fit_scoring(self, measure: Callable[[Tensor, Tensor], float]) -> None:

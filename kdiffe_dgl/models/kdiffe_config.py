@@ -108,7 +108,7 @@ class ModalityConfig(Component):
     NEEDS: ClassVar[Needs] = "features"
     SEARCH: ClassVar[SearchSpace] = {
         "gated": Choices((False, True)),
-        "score_weight": Between(0.05, 2.0, log=True),
+        "score_weight": Choices((0.0, 0.1, 0.3, 1.0)),
         "adjacency_weight": Between(0.0, 0.6),
         "residual": Between(0.0, 1.0),
         "dropout": Between(0.0, 0.5),
@@ -120,7 +120,8 @@ class ModalityConfig(Component):
     gated: bool = False
     """Whether the multimodal view reads a projected feature as a gate on the item's embedding."""
     score_weight: float = Field(1.0, ge=0)
-    """Weight of the multimodal view's dot product in the score, beside that of the main view (paper: 1)."""
+    """Weight of the multimodal view's dot product in the score, beside that of the main view (paper: 1);
+    0: it does not speak there, and features only through contrast and profiles."""
     adjacency_weight: float = Field(0.2, ge=0)
     """Weight λ_adj of the embeddings aggregated over the generated graph."""
     residual: float = Field(0.5, ge=0)

@@ -1,62 +1,85 @@
-r"""Profile views: how well an item's facts and features agree with those of the items a user has met.
+r"""Profile views: how well an item agrees with the items a user has met.
 
 Propagation learns from interactions, and a well-trained model needs little else where there are many. What it
-can't learn of an item, its facts may say at once: a user's profile is the mean of what is known of her items,
-and an item is as near as it agrees with it. Nothing is trained here, and the ranking loss does not see it: an
-observed item agrees with a profile that holds it, so that training would trust the agreement too much.
+can't learn of an item, its facts or features may say at once: a user's profile is the mean of what is known
+of her items, and an item is as near as it agrees with it. Nothing is trained here, and the ranking loss does
+not see it: an observed item agrees with a profile that holds it, so that training would trust the agreement
+too much. Interactions themselves are a third source: where users have met many items, what linear models know
+of two items, all others given, ranks the top of a list better than propagation does.
 
-For facts, R holds one row for each item with the inverse document frequency of its neighbours in the
-knowledge graph, of length 1, and :math:`K = R V` with the first right singular vectors V of R (Deerwester et
-al., *Indexing by Latent Semantic Analysis*, J. Am. Soc. Inf. Sci. 1990). For a modality, K holds the first
-principal components of its features, whitened, each row of length 1. Either adds
+With K the table of a source, one row an item (:mod:`.profile_tables`), its view adds
 
 .. math:: w \frac{\sigma_0}{\sigma} \Big(\frac{1}{|N(u)|} \sum_{j \in N(u)} K_j\Big) \cdot K_i
 
 to the score of user u and item i, where σ is the standard deviation of this product over the items, averaged
 over the users, and σ_0 is that of the learned score: so the weight w speaks of the same for all data and
-losses. How much facts and features are worth differs by data, though, so the weights may be fitted on
-validation once training is over.
+losses. How much a source is worth differs by data, though, so the weights may be fitted on validation once
+training is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 from pydantic import Field
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import normalize
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.graph.operators import row_normalised
 from kdiffe_dgl.models.climb import climb
+from kdiffe_dgl.models.profile_tables import (
+    FactTable,
+    Ids,
+    Table,
+    fact_weights,
+    feature_table,
+    interaction_table,
+)
 from kdiffe_dgl.search import Between, Choices, SearchSpace
 
 __all__ = [
+    "FACTS",
+    "INTERACTIONS",
     "FactEdges",
-    "FactTable",
-    "Ids",
     "ProfileConfig",
+    "ProfileSource",
     "ProfileView",
     "ProfileViews",
-    "Table",
-    "fact_directions",
-    "fact_weights",
-    "feature_table",
     "profile_scale",
     "spread",
 ]
 
-Table = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 _LEAST = 1e-12
+
+
+@dataclass(frozen=True)
+class ProfileSource:
+    """What a profile view knows of the items.
+
+    Parameters
+    ----------
+    kind
+        Where the table K comes from.
+    modality
+        Whose features they are; null otherwise.
+    """
+
+    kind: Literal["facts", "features", "interactions"]
+    modality: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The source in words."""
+        return self.kind if self.modality is None else f"{self.kind} of {self.modality}"
+
+
+FACTS, INTERACTIONS = ProfileSource("facts"), ProfileSource("interactions")
 
 
 class ProfileConfig(Component):
@@ -65,6 +88,7 @@ class ProfileConfig(Component):
     SEARCH: ClassVar[SearchSpace] = {
         "knowledge_weight": Between(0.0, 0.6),
         "modality_weight": Between(0.0, 0.6),
+        "interaction_weight": Between(0.0, 0.6),
         "rank": Choices((64, 128, 256)),
     }
 
@@ -72,75 +96,14 @@ class ProfileConfig(Component):
     """Weight w of the agreement in facts, as a share of the spread of the learned score; 0: without."""
     modality_weight: float = Field(0.0, ge=0)
     """Weight w of the agreement in each modality, likewise; 0: without."""
+    interaction_weight: float = Field(0.0, ge=0)
+    """Weight w of the agreement in who met the items, likewise; 0: without."""
     rank: int = Field(128, ge=1)
     """Most singular vectors or principal components."""
+    ridge: float = Field(10.0, gt=0)
+    """Ridge λ of the agreement in interactions, as a multiple of the mean number of users of an item."""
     fit_weights: bool = False
-    """Fit the weights that are not 0 on validation, once the best epoch is known; till then they hold."""
-
-
-def fact_weights(items: Ids, entities: Ids, shape: tuple[int, int]) -> sp.csr_array:
-    r"""Return R before its rows have length 1: neighbours of each item, rare ones weighing more.
-
-    Parameters
-    ----------
-    items, entities
-        The edges from items to their neighbours, int64 ``[edges]`` each; an edge may occur several times.
-    shape
-        Numbers of items and of all entities.
-
-    Returns
-    -------
-    scipy.sparse.csr_array
-        float64 ``[items, entities]``: :math:`\ln(n / n_t)` of neighbour t, which n_t of the n items have.
-    """
-    known = sp.csr_array((np.ones(len(items)), (items, entities)), shape=shape)
-    known.sum_duplicates()
-    known.data[:] = 1.0
-    frequency: npt.NDArray[np.float64] = known.sum(axis=0)
-    return (known @ sp.diags_array(np.log(shape[0] / np.maximum(frequency, 1.0)))).tocsr()
-
-
-def fact_directions(rows: sp.csr_array, rank: int) -> npt.NDArray[np.float64]:
-    """Return V, the first right singular vectors of R, ``[entities, rank]``, or as many as R has."""
-    rank = min(rank, *rows.shape)
-    _, values, directions = randomized_svd(rows, rank, n_iter=7, random_state=0)
-    found: npt.NDArray[np.float64] = directions[values > _LEAST].T
-    return found
-
-
-@dataclass(frozen=True)
-class FactTable:
-    """What K is made of where it holds facts.
-
-    Parameters
-    ----------
-    weights
-        R before its rows have length 1, see :func:`fact_weights`, ``[items, entities]``.
-    directions
-        V, ``[entities, rank]``.
-    """
-
-    weights: sp.csr_array
-    directions: npt.NDArray[np.float64]
-
-    @classmethod
-    def of(cls, weights: sp.csr_array, rank: int) -> FactTable:
-        """Find the directions."""
-        return cls(weights, fact_directions(normalize(weights), rank))
-
-    @property
-    def table(self) -> Table:
-        """K, float32 ``[items, rank]``."""
-        found: Table = (normalize(self.weights) @ self.directions).astype(np.float32)
-        return found
-
-
-def feature_table(features: Table, rank: int) -> Table:
-    """Return whitened principal components of features ``[items, width]``, rows of length 1."""
-    rank = min(rank, features.shape[1], max(1, features.shape[0] - 1))
-    components = PCA(rank, whiten=True, svd_solver="full").fit_transform(features.astype(np.float64))
-    table: Table = normalize(components).astype(np.float32)
-    return table
+    """Fit the weights that are not 0 on validation: from time to time in training, and at the best epoch."""
 
 
 def spread(users: Table, items: Table) -> float:
@@ -186,8 +149,8 @@ class ProfileView:
 
     Parameters
     ----------
-    modality
-        Whose features agree; null: facts do.
+    source
+        What agrees.
     users, items
         Profiles ``[users, rank]`` and K ``[items, rank]``, each times the scale.
     scale
@@ -196,7 +159,7 @@ class ProfileView:
         What K is made of, where it holds facts.
     """
 
-    modality: str | None
+    source: ProfileSource
     users: Table
     items: Table
     scale: float
@@ -252,28 +215,29 @@ class ProfileViews(nn.Module):
         super().__init__()
         self.config = config
         self._mean = row_normalised(interactions)
-        # Facts come first; null is no name that a modality can have.
-        self._given: dict[str | None, float] = {}
-        if has_facts and config.knowledge_weight:
-            self._given[None] = config.knowledge_weight
-        if config.modality_weight:
-            self._given |= dict.fromkeys(features, config.modality_weight)
+        found = {FACTS: config.knowledge_weight if has_facts else 0.0}
+        found |= {ProfileSource("features", name): config.modality_weight for name in features}
+        found |= {INTERACTIONS: config.interaction_weight}
+        self._given = {source: weight for source, weight in found.items() if weight}
         if config.fit_weights:
             # Saved with the model, since its settings don't know what was fitted.
             self.register_buffer("fitted", torch.tensor(list(self._given.values()), dtype=torch.float64))
-        self._modalities = {
-            name: self._view(feature_table(np.asarray(features[name]), config.rank), name)
-            for name in self._given
-            if name is not None
-        }
-        self._facts: tuple[Ids, Ids, ProfileView] | None = None
+        self._fixed: dict[ProfileSource, ProfileView] = {}
+        for source in self._given:
+            if source.modality is not None:
+                table = feature_table(np.asarray(features[source.modality]), config.rank)
+                self._fixed[source] = self._view(table, source)
+        if INTERACTIONS in self._given:
+            table = interaction_table(interactions, config.rank, config.ridge)
+            self._fixed[INTERACTIONS] = self._view(table, INTERACTIONS)
+        self._facts: tuple[FactEdges, ProfileView] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._given)
 
     @property
-    def weights(self) -> dict[str | None, float]:
-        """Weight of each view; null: of facts."""
+    def weights(self) -> dict[ProfileSource, float]:
+        """Weight of each view."""
         if not self.config.fit_weights:
             return dict(self._given)
         return dict(zip(self._given, self.fitted.tolist(), strict=True))
@@ -281,7 +245,7 @@ class ProfileViews(nn.Module):
     def views(
         self, edges: FactEdges, learned: float, weights: Sequence[float] | None = None
     ) -> list[ProfileView]:
-        """Return the view of facts, if there is one, then one for each modality; those of weight 0 left out.
+        """Return the views of facts, of each modality and of interactions; those of weight 0 left out.
 
         Parameters
         ----------
@@ -293,9 +257,9 @@ class ProfileViews(nn.Module):
             Of each view; null: as they are.
         """
         found = []
-        for name, weight in zip(self._given, weights or self.weights.values(), strict=True):
-            if weight and (name is not None or len(edges.items)):
-                view = self._fact_view(edges) if name is None else self._modalities[name]
+        for source, weight in zip(self._given, weights or self.weights.values(), strict=True):
+            if weight and (source != FACTS or len(edges.items)):
+                view = self._fact_view(edges) if source == FACTS else self._fixed[source]
                 found.append(view.scaled(np.float32(np.sqrt(weight * learned))))
         return found
 
@@ -309,17 +273,17 @@ class ProfileViews(nn.Module):
     def _fact_view(self, edges: FactEdges) -> ProfileView:
         """Return the view of facts, made anew only where the graph changed: every validation asks for it."""
         if self._facts is not None:
-            *known, view = self._facts
-            if np.array_equal(known[0], edges.items) and np.array_equal(known[1], edges.entities):
+            known, view = self._facts
+            if np.array_equal(known.items, edges.items) and np.array_equal(known.entities, edges.entities):
                 return view
         weights = fact_weights(edges.items, edges.entities, (self._mean.shape[1], edges.n_entities))
         facts = FactTable.of(weights, self.config.rank)
-        view = self._view(facts.table, None, facts)
-        self._facts = edges.items, edges.entities, view
+        view = self._view(facts.table, FACTS, facts)
+        self._facts = edges, view
         return view
 
-    def _view(self, table: Table, modality: str | None, facts: FactTable | None = None) -> ProfileView:
+    def _view(self, table: Table, source: ProfileSource, facts: FactTable | None = None) -> ProfileView:
         """Return a view whose products have a spread of 1."""
         profiles = (self._mean @ table).astype(np.float32)
-        plain = ProfileView(modality, profiles, table, 1.0, facts)
+        plain = ProfileView(source, profiles, table, 1.0, facts)
         return plain.scaled(profile_scale(profiles, table, 1.0))

@@ -207,6 +207,8 @@ class Trainer:
         state = self._state
         best_epoch, best_value, best = state.result.best_epoch, state.result.best_value, state.best
         if epoch % training.validate_every == 0 or epoch == self.epochs:
+            if _is_refit(1 + sum(bool(earlier["validation"]) for earlier in state.result.history)):
+                self._refit()
             user, item = self._representations()
             if not (user.isfinite().all() and item.isfinite().all()):
                 raise self._diverged(epoch, "a representation is not finite")
@@ -231,20 +233,27 @@ class Trainer:
         if not (state.best and self.model.scoring_weights()):
             return False
         self.progress.fitting_begins()
-        # One figure is wanted of each of many evaluations, and lists no longer than it needs.
-        judge = Evaluator(self.dataset, "validation", cutoffs=(int(monitor.partition("@")[2]),))
         self.model.load_state_dict(_part(state.best, "weights"))
         self.model.load_graph_state(_part(state.best, "graphs"))
-        self.model.eval()
-        self.model.fit_scoring(
-            lambda user, item: float(judge.evaluate(dot_product(user, item)).metrics[monitor])
-        )
+        self._refit()
         user, item = self.model.representations()
         found = self.validator.evaluate(dot_product(user, item)).metrics
         scoring = FittedScoring(self.model.scoring_weights(), found)
         result = replace(state.result, best_value=found[monitor], scoring=scoring)
         self._state = _State(result, self._snapshot(user, item))
         return True
+
+    def _refit(self) -> None:
+        """Fit weights of the score, where there are any, to the model as it is."""
+        if not self.model.scoring_weights():
+            return
+        monitor = self.config.training.monitor
+        # One figure is wanted of each of many evaluations, and lists no longer than it needs.
+        judge = Evaluator(self.dataset, "validation", cutoffs=(int(monitor.partition("@")[2]),))
+        self.model.eval()
+        self.model.fit_scoring(
+            lambda user, item: float(judge.evaluate(dot_product(user, item)).metrics[monitor])
+        )
 
     def _snapshot(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         tensors = {f"weights/{name}": value for name, value in self.model.state_dict().items()}
@@ -381,3 +390,12 @@ def _part(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {
         path.removeprefix(f"{part}/"): value for path, value in state.items() if path.startswith(f"{part}/")
     }
+
+
+def _is_refit(validation: int) -> bool:
+    """Return whether weights of the score are fitted at a validation: at the 4th, 8th, 16th and so on.
+
+    Epochs are compared, and training stops, by scores with these weights; those that training began with
+    may be far off for the data. Fitting takes many evaluations, and finds less and less to mend.
+    """
+    return validation >= 4 and validation.bit_count() == 1

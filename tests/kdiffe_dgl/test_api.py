@@ -18,13 +18,15 @@ from kdiffe_dgl.training.config import preset, resolve
 from kdiffe_dgl.training.trainer import NoProgress
 
 SMALL = ["model.dim=8", "training.epochs=1", "training.batch_size=16"]
+# Generated graphs in the score, so that something connects all users with their lists.
+SCORED = [*SMALL, "model.modality.score_weight=0.1"]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Any) -> Path:
     folder = tmp_path_factory.mktemp("api")
     tiny_dataset.save(folder / "data")
-    Run.train(tiny_dataset, folder / "run", overrides=SMALL, seed=1)
+    Run.train(tiny_dataset, folder / "run", overrides=SCORED, seed=1)
     return folder
 
 
@@ -40,7 +42,7 @@ def command(*arguments: str) -> str:
 
 
 def test_training_is_that_of_the_command(folders: Path, tiny_dataset: Any, run: Run) -> None:
-    options = [part for setting in SMALL for part in ("--set", setting)]
+    options = [part for setting in SCORED for part in ("--set", setting)]
     places = ["--data", str(folders / "data"), "--output", str(folders / "by-command")]
     command("train", *places, "--seed", "1", "--quiet", *options)
     other = Run(folders / "by-command", tiny_dataset)

@@ -76,7 +76,7 @@ def test_random_interactions_touch_training_alone(tiny_dataset: RecDataset) -> N
 
 
 def test_every_arm_changes_what_is_trained(tiny_dataset: RecDataset) -> None:
-    base = resolve({"model": {"name": "kdiffe"}}, SMALL)
+    base = resolve({"model": {"name": "kdiffe"}}, [*SMALL, "model.profile.interaction_weight=0.1"])
     chosen, left_out = choose_arms(tiny_dataset, base, ())
     assert not left_out
     assert [variant.name for variant in chosen if variant.name.endswith(("image", "text"))] == [
@@ -86,7 +86,9 @@ def test_every_arm_changes_what_is_trained(tiny_dataset: RecDataset) -> None:
     assert not any(alike(base, variant) for variant in chosen)
     assert len({(variant.overrides, variant.change) for variant in chosen}) == len(chosen)
     bare = WithoutFeatures(("image", "text"))(tiny_dataset).replace(kg=None)
-    fewer, told = choose_arms(bare, changed(base, ["model.attention.epsilon=0"]), ())
+    fewer, told = choose_arms(
+        bare, changed(base, ["model.attention.epsilon=0", "model.profile.interaction_weight=0"]), ()
+    )
     assert [variant.name for variant in fewer] == ["without guidance"]
     assert len(told) == len(ARMS) - 1
     assert "without-attention: it changes nothing in these settings" in told

@@ -31,9 +31,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "item_bias": True,
         "knowledge": {"layers": 2},
         "modality": {"score_weight": 0.4},
-        "profile": {"knowledge_weight": 1.5, "modality_weight": 0.4, "rank": 3},
+        "profile": {"knowledge_weight": 1.5, "modality_weight": 0.4, "interaction_weight": 0.5, "rank": 3},
     },
-    "profiles": {"profile": {"knowledge_weight": 0.8, "modality_weight": 0.3, "rank": 500}},
+    "profiles": {
+        "profile": {"knowledge_weight": 0.8, "modality_weight": 0.3, "interaction_weight": 0.6, "rank": 500}
+    },
+    "silent": {"modality": {"score_weight": 0.0}, "profile": {"modality_weight": 0.4}},
     "no walks": {"attention": {"epsilon": 0.0}, "layers": 0, "knowledge": {"layers": 3}},
     "no knowledge": {"knowledge": {"layers": 0}, "profile": {"knowledge_weight": 0.5}},
 }
@@ -101,6 +104,12 @@ def profiles(model: KDiffE, dataset: Any, gone: set[tuple[int, int]], apart: set
             left_vectors, values, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
             table = unit(left_vectors[:, : min(config.rank, int((values > 1e-5).sum()))])
             total += added(config.modality_weight, table, table)
+    if config.interaction_weight:
+        _, values, right = np.linalg.svd(whole.astype(float), full_matrices=False)
+        share = values**2 / (values**2 + config.ridge * whole.sum() / model.n_items)
+        rows = (right.T * np.sqrt(share))[:, : config.rank]
+        table = rows / np.sqrt(1 - (rows**2).sum(axis=1, keepdims=True))
+        total += added(config.interaction_weight, table, table)
     return total
 
 

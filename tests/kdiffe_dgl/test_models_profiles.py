@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,26 +15,35 @@ from kdiffe_dgl.models.climb import climb
 from kdiffe_dgl.models.fusion import append_profiles
 from kdiffe_dgl.models.kdiffe import KDiffE, _spread
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
-from kdiffe_dgl.models.profiles import (
-    FactEdges,
+from kdiffe_dgl.models.profile_tables import (
     FactTable,
-    ProfileConfig,
-    ProfileView,
-    ProfileViews,
     fact_directions,
     fact_weights,
     feature_table,
+    interaction_table,
+)
+from kdiffe_dgl.models.profiles import (
+    FACTS,
+    INTERACTIONS,
+    FactEdges,
+    ProfileConfig,
+    ProfileSource,
+    ProfileView,
+    ProfileViews,
     profile_scale,
 )
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import resolve
+from kdiffe_dgl.training.progress import NoProgress
 from kdiffe_dgl.training.restore import restore_model
 from kdiffe_dgl.training.run import train_run
+from kdiffe_dgl.training.trainer import Trainer
 
 # Items 0 to 3, entities 4 to 6; item 3 has no fact; one edge stands twice.
 ITEMS = np.array([0, 0, 1, 2, 2, 2, 0])
 ENTITIES = np.array([4, 5, 4, 4, 6, 0, 4])
 EDGES = FactEdges(ITEMS, ENTITIES, 7)
+OF_A = ProfileSource("features", "a")
 
 
 def facts_by_hand() -> np.ndarray:
@@ -83,6 +93,34 @@ def test_table_of_features_is_whitened() -> None:
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
 
 
+def test_products_of_the_interaction_table_are_partial_correlations() -> None:
+    rng = np.random.default_rng(4)
+    dense = (rng.random((14, 9)) < 0.4).astype(np.float32)
+    dense[:, 5] = 0  # met by nobody
+    found = interaction_table(sp.csr_matrix(dense), 100, ridge=0.5)
+    inverse = np.linalg.inv(dense.T @ dense + 0.5 * dense.sum() / 9 * np.eye(9))
+    scale = np.sqrt(np.diag(inverse))
+    expected = -inverse / np.outer(scale, scale)
+    others = ~np.eye(9, dtype=bool)
+    np.testing.assert_allclose((found @ found.T)[others], expected[others], atol=1e-5)
+    np.testing.assert_allclose(found[5], 0, atol=1e-6)
+
+
+def test_few_directions_of_interactions_are_those_that_matter_most() -> None:
+    rng = np.random.default_rng(5)
+    dense = (rng.random((30, 12)) < 0.3).astype(np.float32)
+    found = interaction_table(sp.csr_matrix(dense), 3, ridge=0.5)
+    _, values, directions = np.linalg.svd(dense.astype(np.float64))
+    share = values[:3] ** 2 / (values[:3] ** 2 + 0.5 * dense.sum() / 12)
+    kept = directions[:3].T @ np.diag(share) @ directions[:3]
+    left = np.sqrt(1 - np.diag(kept))
+    np.testing.assert_allclose(found @ found.T, kept / np.outer(left, left), atol=1e-5)
+
+
+def test_nothing_agrees_where_nobody_met_anything() -> None:
+    assert not interaction_table(sp.csr_matrix((3, 4), dtype=np.float32), 2, ridge=10.0).any()
+
+
 def test_the_weight_is_the_mean_deviation_of_the_scores() -> None:
     rng = np.random.default_rng(2)
     items = rng.normal(size=(11, 3)).astype(np.float32)
@@ -101,13 +139,18 @@ def test_alike_products_rank_nothing() -> None:
 
 def test_scores_are_agreement_with_the_mean_of_the_items_met() -> None:
     interactions = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=np.float32))
-    config = ProfileConfig(knowledge_weight=1.0, modality_weight=0.5, rank=10)
+    config = ProfileConfig(knowledge_weight=1.0, modality_weight=0.5, interaction_weight=0.2, rank=10)
     features = {"a": np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)}
     views = ProfileViews(config, interactions, features, has_facts=True).views(EDGES, learned=1.0)
-    assert [view.modality for view in views] == [None, "a"]
+    assert [view.source for view in views] == [FACTS, OF_A, INTERACTIONS]
+    assert [view.source.label for view in views] == ["facts", "features of a", "interactions"]
     rows = facts_by_hand()
     expected = np.array([(rows[0] + rows[1]) / 2, rows[2], np.zeros(7)]) @ rows.T
     found = views[0].users @ views[0].items.T
+    np.testing.assert_allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-5)
+    known = interaction_table(interactions, 10, config.ridge)
+    expected = np.array([(known[0] + known[1]) / 2, known[2], np.zeros(known.shape[1])]) @ known.T
+    found = views[2].users @ views[2].items.T
     np.testing.assert_allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-5)
 
 
@@ -162,18 +205,18 @@ def test_fitted_weights_are_the_best_that_were_measured_and_are_saved_with_the_m
     features = {"a": np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)}
     config = ProfileConfig(knowledge_weight=0.1, modality_weight=0.2, rank=10, fit_weights=True)
     profiles = ProfileViews(config, interactions, features, has_facts=True)
-    assert profiles.weights == {None: 0.1, "a": 0.2}
+    assert profiles.weights == {FACTS: 0.1, OF_A: 0.2}
 
     def measure(views: list[ProfileView]) -> float:
         """Best with facts of weight 0.4 and without the features; scales are the roots of weights."""
         unit = ProfileViews(ProfileConfig(knowledge_weight=1, rank=10), interactions, {}, has_facts=True)
         whole = unit.views(EDGES, learned=4.0)[0].scale
-        weights = {view.modality: view.scale for view in views}
-        return -abs((weights.get(None, 0.0) / whole) ** 2 - 0.4) - weights.get("a", 0.0)
+        weights = {view.source: view.scale for view in views}
+        return -abs((weights.get(FACTS, 0.0) / whole) ** 2 - 0.4) - weights.get(OF_A, 0.0)
 
     profiles.fit(EDGES, 4.0, measure)
-    assert profiles.weights == {None: 0.4, "a": 0.0}
-    assert [view.modality for view in profiles.views(EDGES, learned=4.0)] == [None]
+    assert profiles.weights == {FACTS: 0.4, OF_A: 0.0}
+    assert [view.source for view in profiles.views(EDGES, learned=4.0)] == [FACTS]
     again = ProfileViews(config, interactions, features, has_facts=True)
     again.load_state_dict(profiles.state_dict())
     assert again.weights == profiles.weights
@@ -183,13 +226,14 @@ def test_a_view_of_weight_0_is_not_fitted() -> None:
     config = ProfileConfig(modality_weight=0.2, fit_weights=True)
     features = {"a": np.eye(3, dtype=np.float32)}
     found = ProfileViews(config, sp.csr_matrix(np.eye(3, dtype=np.float32)), features, has_facts=True)
-    assert found.weights == {"a": 0.2}
+    assert found.weights == {OF_A: 0.2}
 
 
 def test_a_run_has_the_weights_that_were_fitted_at_its_best_epoch(tiny_dataset: Any, tmp_path: Any) -> None:
     settings = [
         "model.dim=8", "training.epochs=3", "training.min_steps=2",
-        "model.profile={knowledge_weight: 0.1, modality_weight: 0.1, rank: 4, fit_weights: true}",
+        "model.profile={knowledge_weight: 0.1, modality_weight: 0.1, interaction_weight: 0.1}",
+        "model.profile.rank=4", "model.profile.fit_weights=true",
     ]  # fmt: skip
     outcome = train_run(tiny_dataset, tmp_path / "run", resolve({}, settings), seed=3, device="cpu")
     scoring = outcome.fit.scoring
@@ -217,3 +261,48 @@ def test_a_run_has_the_weights_that_were_fitted_at_its_best_epoch(tiny_dataset: 
         return float(validator.evaluate(dot_product(*append_profiles(learned, views))).metrics["recall@20"])
 
     assert climb((0.1,) * len(scoring.weights), value)[0] == tuple(scoring.weights.values())
+
+
+def test_weights_are_fitted_at_the_fourth_validation_too(tiny_dataset: Any, tmp_path: Path) -> None:
+    settings = [
+        "model.dim=8", "training.epochs=5", "training.min_steps=2", "model.profile.rank=4",
+        "model.profile.knowledge_weight=0.1", "model.profile.modality_weight=0.1",
+        "model.profile.fit_weights=true", "training.monitor=ndcg@5",
+    ]  # fmt: skip
+    judge = Evaluator(tiny_dataset, "validation", cutoffs=(5,))
+
+    class Watch(NoProgress):
+        """Keeps the weights after each epoch, and what climbing finds at the fourth."""
+
+        seen: ClassVar[list[tuple[float, ...]]] = []
+        expected: tuple[float, ...] = ()
+
+        def epoch_ends(self, record: dict[str, Any], best: bool) -> None:
+            model = trainer.model
+            assert isinstance(model, KDiffE)
+            self.seen.append(tuple(model.scoring_weights().values()))
+            users, items = model.representations()
+            assert judge.evaluate(dot_product(users, items)).metrics["ndcg@5"] == pytest.approx(
+                record["validation"]["ndcg@5"]
+            )
+            if record["epoch"] != 4:
+                return
+            learned = model.joint(model.score_views())
+
+            def value(weights: tuple[float, ...]) -> float:
+                views = model.profiles.views(model._fact_edges(), _spread(learned), weights)
+                found = judge.evaluate(dot_product(*append_profiles(learned, views)))
+                return float(found.metrics["ndcg@5"])
+
+            self.expected = climb(self.seen[0], value)[0]
+
+    watch = Watch()
+    config = resolve({}, settings)
+    trainer = Trainer(tiny_dataset, config, 3, torch.device("cpu"), watch)
+    run = RunFolder.create(
+        tmp_path / "run", tiny_dataset, model="kdiffe", seed=3, config=config.to_dict(), overwrite=False
+    )
+    trainer.fit(run)
+    assert watch.seen[:3] == [(0.1,) * len(watch.expected)] * 3
+    assert watch.seen[3:] == [watch.expected] * 2
+    assert watch.expected != watch.seen[0]
