@@ -6,8 +6,9 @@ does not wait for the table engine.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kg_builders.late_names import late_names
 
 if TYPE_CHECKING:
     from kg_builders.build import BuildProgress, build_graph
@@ -69,8 +70,6 @@ _HOMES = {
 }
 """Module to the public names that it holds."""
 
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "BuildProgress",
     "BuildReport",
@@ -128,12 +127,4 @@ __all__ = [
     "write_review",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = late_names(__name__, _HOMES)

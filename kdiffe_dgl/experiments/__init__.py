@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kg_builders.late_names import late_names
 
 if TYPE_CHECKING:
     from kdiffe_dgl.experiments.comparison import Comparison, compare
@@ -15,23 +16,11 @@ __all__ = ["Comparison", "Entry", "Plan", "TuneOptions", "Tuning", "compare", "r
 
 # Imported when they are first used: a process that only trains runs needs neither tests nor figures, whose
 # libraries would take a third of its start.
-_HOME_OF = {
-    "Comparison": "comparison",
-    "Entry": "plan",
-    "Plan": "plan",
-    "TuneOptions": "tuning",
-    "Tuning": "tuned",
-    "compare": "comparison",
-    "read_plan": "plan",
-    "tune": "tuning",
+_HOMES = {
+    "comparison": ("Comparison", "compare"),
+    "plan": ("Entry", "Plan", "read_plan"),
+    "tuned": ("Tuning",),
+    "tuning": ("TuneOptions", "tune"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = late_names(__name__, _HOMES)
