@@ -50,10 +50,10 @@ class GridProgress:
         self._bars.stop()
 
     def grid_begins(self, jobs: int | None) -> None:
-        """Remember how many runs there are."""
-        self._total = jobs
+        """Remember how many runs there are; counting begins anew."""
+        self._total, self._done = jobs, 0
         if self._all is not None:
-            self._bars.update(self._all, total=jobs)
+            self._bars.update(self._all, total=jobs, completed=0)
 
     def job_begins(self, job: Job) -> None:
         """Show a bar over the epochs of a run."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.changes import ShuffledItems, WithoutFeatures
-from kdiffe_dgl.experiments.comparison import FIGURES, RESULTS, TABLES, file_names, write_figures
+from kdiffe_dgl.experiments.output import FIGURES, RESULTS, TABLES, file_names, write_figures
 from kdiffe_dgl.experiments.summaries import dataset_tables
 from kdiffe_dgl.experiments.tables import Cell, ResultTable
 from kdiffe_dgl.experiments.variants import Setup, StudyResult, Variant, alike, changed

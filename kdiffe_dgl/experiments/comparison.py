@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,20 @@ from kdiffe_dgl.display import tables_html
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name
-from kdiffe_dgl.experiments.lock import LOCK, only_one
+from kdiffe_dgl.experiments.lock import only_one
+from kdiffe_dgl.experiments.output import (
+    FIGURES,
+    RESULTS,
+    RUNS,
+    TABLES,
+    file_names,
+    require_output,
+    write_figures,
+)
 from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
+from kdiffe_dgl.experiments.plan_tuning import Searches, search_settings
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
+from kdiffe_dgl.experiments.study import require_optuna
 from kdiffe_dgl.experiments.summaries import dataset_tables
 from kdiffe_dgl.experiments.tables import ResultTable
 from kdiffe_dgl.serving import files
@@ -24,12 +34,8 @@ from kdiffe_dgl.serving.run_folder import installed_versions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "compare", "file_names", "plan_jobs", "require_output", "write_figures"]
+__all__ = ["Comparison", "compare", "plan_jobs"]
 
-RESULTS = "results.json"
-TABLES = "tables"
-FIGURES = "figures"
-RUNS = "runs"
 _SCHEMA_VERSION = 1
 
 
@@ -122,62 +128,9 @@ class Comparison:
         return tables_html(*(dataset_tables(result)[0].rich() for result in self.datasets))
 
 
-def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write figures as PNG and SVG, each file whole.
-
-    Parameters
-    ----------
-    figures
-        File name without suffix -> figure.
-    folder
-        Where to; it is made.
-
-    Returns
-    -------
-    list of Path
-        The files.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, figure in figures.items():
-        for suffix in ("png", "svg"):
-            with files.atomic_file(folder / f"{name}.{suffix}") as temporary:
-                figure.savefig(temporary, dpi=120, format=suffix)
-            written.append(folder / f"{name}.{suffix}")
-    return written
-
-
-def file_names(names: Iterable[str]) -> dict[str, str]:
-    """Return names that are safe as parts of file names, different ones for different names."""
-    found: dict[str, str] = {}
-    for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:60] or "data"
-        taken, number, one = {made.lower() for made in found.values()}, 2, plain
-        while one.lower() in taken:
-            one, number = f"{plain}-{number}", number + 1
-        found[name] = one
-    return found
-
-
-def require_output(folder: Path) -> None:
-    """Refuse a place for results that holds something else.
-
-    Raises
-    ------
-    InputError
-        If it is a file, or a folder with other content than runs or results of an experiment.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; expected a folder for runs and results")
-    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
-        ours = (RUNS, RESULTS)
-        if not any((folder / name).exists() for name in ours):
-            raise InputError(
-                f"{folder}: holds other files; expected a new or empty folder, or one of an experiment"
-            )
-
-
-def plan_jobs(plan: Plan, device: str = "auto") -> dict[str, dict[tuple[str, int], Job]]:
+def plan_jobs(
+    plan: Plan, device: str = "auto", found: Searches | None = None
+) -> dict[str, dict[tuple[str, int], Job]]:
     """Return the jobs of a plan; every mistake in it is told before anything is trained.
 
     Parameters
@@ -186,6 +139,8 @@ def plan_jobs(plan: Plan, device: str = "auto") -> dict[str, dict[tuple[str, int
         The plan.
     device
         Where to compute.
+    found
+        Data set and entry -> search whose best settings take the place of those that the plan starts from.
 
     Returns
     -------
@@ -197,7 +152,7 @@ def plan_jobs(plan: Plan, device: str = "auto") -> dict[str, dict[tuple[str, int
     InputError
         If a data set can't be read, lacks a split, or a setting does not fit.
     """
-    found: dict[str, dict[tuple[str, int], Job]] = {}
+    searches, jobs = found or {}, dict[str, dict[tuple[str, int], Job]]()
     for name, path in plan.datasets.items():
         dataset = RecDataset.load(path)
         for split in ("train", "validation", "test"):
@@ -205,12 +160,14 @@ def plan_jobs(plan: Plan, device: str = "auto") -> dict[str, dict[tuple[str, int
                 raise InputError(f"data set {name}: the {split} split is empty; expected interactions in it")
         folder = plan.output / RUNS / file_names([dataset.name])[dataset.name]
         configs = {
-            entry: entry_config(plan, entry, name, dataset)
+            entry: searches[name, entry].settings
+            if (name, entry) in searches
+            else entry_config(plan, entry, name, dataset)
             for entry in plan.entries
             if name not in plan.entries[entry].skip
         }
         # By seed first: what is there after an interruption is of all entries.
-        found[name] = {
+        jobs[name] = {
             (entry, seed): Job(
                 f"{entry} on {name}, seed {seed}",
                 Source(path),
@@ -222,7 +179,7 @@ def plan_jobs(plan: Plan, device: str = "auto") -> dict[str, dict[tuple[str, int
             for seed in plan.seeds
             for entry, config in configs.items()
         }
-    return found
+    return jobs
 
 
 def compare(
@@ -235,7 +192,8 @@ def compare(
 ) -> Comparison:
     """Train what is missing, measure all of it, and test who differs.
 
-    The epoch of every run is chosen on validation, and the test split is read at that epoch alone.
+    Where the plan has a budget for tuning, settings are searched first, on validation. The epoch of every
+    run is chosen on validation, too, and the test split is read at that epoch alone.
 
     Parameters
     ----------
@@ -270,16 +228,28 @@ def compare(
         plan = read_plan(plan)
     require_output(plan.output)
     planned = plan_jobs(plan, device)
-    unique = {job.folder: job for mine in planned.values() for job in mine.values()}
+    found: Searches = {}
+    if plan.tune is not None:
+        require_optuna()
     with only_one(plan.output):
+        if plan.tune is not None:
+            found = search_settings(plan, jobs=jobs, threads=threads, device=device, watcher=watcher)
+            planned = plan_jobs(plan, device, found)
+        unique = {job.folder: job for mine in planned.values() for job in mine.values()}
         (plan.output / RUNS).mkdir(exist_ok=True)
         results = run_grid(unique.values(), n_jobs=jobs, threads=threads, watcher=watcher)
     ended = {result.job.folder: result for result in results}
-    return Comparison(plan, tuple(_measured(plan, name, mine, ended) for name, mine in planned.items()))
+    return Comparison(
+        plan, tuple(_measured(plan, name, mine, ended, found) for name, mine in planned.items())
+    )
 
 
 def _measured(
-    plan: Plan, name: str, jobs: Mapping[tuple[str, int], Job], ended: Mapping[Path, JobResult]
+    plan: Plan,
+    name: str,
+    jobs: Mapping[tuple[str, int], Job],
+    ended: Mapping[Path, JobResult],
+    searches: Searches,
 ) -> DatasetResult:
     dataset = RecDataset.load(plan.datasets[name])
     cutoffs = plan.evaluation.cutoffs
@@ -295,5 +265,6 @@ def _measured(
             seed: ended[job.folder].reason for seed, job in mine.items() if not ended[job.folder].done
         }
         config = next(iter(mine.values())).config
-        entries.append(EntryResult.of(entry, config, measured, failures))
+        search = searches.get((name, entry))
+        entries.append(EntryResult.of(entry, config, measured, failures, search))
     return DatasetResult.of(name, dataset, plan.metrics, entries, plan.reference)

@@ -14,9 +14,10 @@ from kdiffe_dgl.config import Component, parse_config, read_yaml
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
+from kdiffe_dgl.experiments.study import Pruner
 from kdiffe_dgl.training.config import EvaluationConfig, RunConfig
 
-__all__ = ["EXAMPLE", "Entry", "Plan", "Settings", "entry_config", "read_plan"]
+__all__ = ["EXAMPLE", "Budget", "Entry", "Plan", "Settings", "entry_config", "read_plan"]
 
 EXAMPLE = """\
 # kdiffe compare plan.yaml: every entry is trained on every data set with every seed. Paths are
@@ -34,6 +35,7 @@ entries:                        # name in the tables: settings
   RP3beta: {model: rp3beta}
 seeds: 5                        # or a list, such as [0, 7, 11]
 metrics: [recall@20, ndcg@20]
+# tune: 20                      # trials on validation for the settings of each entry on each data set
 # reference: KDiffE             # what the others are tested against; by default the best
 """
 """A plan to start from."""
@@ -62,6 +64,8 @@ class Entry(Settings):
     """Data set -> what differs there: names take the place of the entry's, ``set`` comes after its."""
     skip: tuple[str, ...] = ()
     """Data sets that it is not trained on."""
+    tune: bool = True
+    """Whether its settings are searched, where the plan has a budget for that."""
 
     def for_dataset(self, name: str) -> Settings:
         """Return the settings on a data set."""
@@ -70,6 +74,19 @@ class Entry(Settings):
             return base
         given = {field: value for field, value in own.model_dump().items() if value is not None}
         return base.model_copy(update={**given, "set": (*base.set, *own.set)})
+
+
+class Budget(Component):
+    """What is spent on the settings of each entry on each data set, before they are compared."""
+
+    trials: int = Field(30, ge=1)
+    """Trials of a search."""
+    timeout: float | None = Field(None, ge=0)
+    """Seconds after which a search begins no trial any more."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the search and of each of its trainings."""
+    pruner: Pruner = "median"
+    """Which trials are stopped early, as of ``kdiffe tune``."""
 
 
 class _PlanFile(Component):
@@ -86,6 +103,12 @@ class _PlanFile(Component):
     )
     mask: tuple[Literal["train", "validation"], ...] = ("train",)
     reference: str | None = None
+    tune: Budget | None = None
+
+    @field_validator("tune", mode="before")
+    @classmethod
+    def _trials_alone(cls, value: Any) -> Any:
+        return {"trials": value} if type(value) is int else value
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -141,6 +164,8 @@ class Plan:
         Splits whose items are left out of the lists when testing.
     reference
         Entry that the others are tested against; null: the best, by metric.
+    tune
+        What is spent on settings; null: those of the plan hold.
     """
 
     datasets: Mapping[str, Path]
@@ -152,6 +177,7 @@ class Plan:
     cutoffs: tuple[int, ...] = (5, 10, 20, 50)
     mask: tuple[Literal["train", "validation"], ...] = ("train",)
     reference: str | None = None
+    tune: Budget | None = None
 
     def __post_init__(self) -> None:
         if self.reference is not None and self.reference not in self.entries:
@@ -187,6 +213,7 @@ class Plan:
             "cutoffs": list(self.cutoffs),
             "mask": list(self.mask),
             "reference": self.reference,
+            "tune": None if self.tune is None else self.tune.model_dump(),
         }
 
 
@@ -230,6 +257,7 @@ def read_plan(given: str | Path | Mapping[str, Any]) -> Plan:
             file.cutoffs,
             file.mask,
             file.reference,
+            file.tune,
         )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from kdiffe_dgl.evaluation.significance import (
     over_seeds,
 )
 from kdiffe_dgl.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from kdiffe_dgl.experiments.plan_tuning import Search
 
 __all__ = ["Contrast", "DatasetResult", "EntryResult", "RunResult", "contrast_entries", "measure_run"]
 
@@ -131,6 +134,8 @@ class EntryResult:
         Seed -> why there is no run.
     averaged
         Test values of each user, means over the seeds; null where no run is finished.
+    search
+        What the search of its settings brought; null: there was none.
     """
 
     name: str
@@ -138,6 +143,7 @@ class EntryResult:
     runs: list[RunResult] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
     averaged: Evaluation | None = None
+    search: Search | None = None
 
     @classmethod
     def of(
@@ -146,10 +152,11 @@ class EntryResult:
         config: RunConfig,
         measured: Sequence[tuple[RunResult, Evaluation]],
         failures: Mapping[int, str],
+        search: Search | None = None,
     ) -> EntryResult:
         """Put together what was measured of an entry."""
         mean = averaged([found for _, found in measured]) if measured else None
-        return cls(name, config, [run for run, _ in measured], dict(failures), mean)
+        return cls(name, config, [run for run, _ in measured], dict(failures), mean, search)
 
     def summary(self, split: str = "test") -> dict[str, SeedSummary]:
         """Return mean and deviation over seeds of each metric; empty without a finished run."""
@@ -174,6 +181,7 @@ class EntryResult:
         """Return types that JSON knows."""
         return {
             "settings": self.config.to_dict(),
+            "search": None if self.search is None else self.search.to_dict(),
             "summary": {metric: vars(found) for metric, found in self.summary().items()},
             "validation": {metric: vars(found) for metric, found in self.summary("validation").items()},
             "runs": [run.to_dict() for run in self.runs],

@@ -72,12 +72,22 @@ def main_table(result: DatasetResult) -> ResultTable:
             for note in (
                 "±: sample standard deviation, divisor n − 1." if deviations else "",
                 significance_note(result),
+                _search_note(result),
                 *_failures(result),
             )
             if note
         ),
         result.name,
     )
+
+
+def _search_note(result: DatasetResult) -> str:
+    """Say whose settings were searched, and by how many trials; empty where nobody's were."""
+    searched = [(entry.name, entry.search.trials) for entry in result.entries if entry.search is not None]
+    if not searched:
+        return ""
+    told = ", ".join(f"{name} ({trials})" for name, trials in searched)
+    return f"Settings are the best on validation of so many trials: {told}."
 
 
 def _spread(result: DatasetResult) -> str:

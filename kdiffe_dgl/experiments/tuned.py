@@ -11,7 +11,7 @@ import yaml
 
 from kdiffe_dgl.display import tables_html
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.experiments.comparison import write_figures
+from kdiffe_dgl.experiments.output import write_figures
 from kdiffe_dgl.experiments.study import Trial
 from kdiffe_dgl.experiments.tables import Cell, ResultTable
 from kdiffe_dgl.search import Searched

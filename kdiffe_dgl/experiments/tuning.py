@@ -50,10 +50,10 @@ def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] 
     fixed
         Settings ``key=value`` that were given: they, and all within them, are not searched.
 
-    Raises
-    ------
-    InputError
-        If nothing is left.
+    Returns
+    -------
+    dict of str to Searched
+        Empty where nothing is left to search.
     """
     has: list[Needs] = []
     if dataset.kg is not None and len(dataset.kg.triples):
@@ -64,14 +64,11 @@ def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] 
     if not issubclass(model_class(config.name), ClosedFormModel):
         found.update(search_space(TrainingConfig, "training."))
     given = [setting.partition("=")[0].strip() for setting in fixed]
-    left = {
+    return {
         name: searched
         for name, searched in found.items()
         if not any(f"{name}.".startswith(f"{key}.") for key in given)
     }
-    if not left:
-        raise InputError(f"model {config.name}: has no setting to search; expected one that declares some")
-    return left
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,8 @@ class _Search(NoWatcher):
         Data, folder and device of the trials.
     watcher
         Whom to tell.
+    label
+        What stands before the number of a trial.
     """
 
     def __init__(
@@ -122,7 +121,9 @@ class _Search(NoWatcher):
         folder: Path,
         device: str,
         watcher: Watcher,
+        label: str,
     ) -> None:
+        self._label = label
         self._study, self._options, self._config = study, options, config
         self._source, self._folder, self._device, self._watcher = source, folder, device, watcher
         self._numbers: dict[Path, int] = {}
@@ -143,7 +144,9 @@ class _Search(NoWatcher):
                 continue
             folder = self._folder / f"{number:05d}"
             self._numbers[folder] = number
-            yield Job(f"trial {number}", self._source, config, self._options.seed, folder, self._device)
+            yield Job(
+                f"{self._label}trial {number}", self._source, config, self._options.seed, folder, self._device
+            )
 
     def job_begins(self, job: Job) -> None:
         """Pass it on."""
@@ -185,6 +188,7 @@ def tune(
     threads: int | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
+    label: str = "",
 ) -> Tuning:
     """Search settings by the best validation metric (``training.monitor``, by default Recall@20).
 
@@ -205,6 +209,8 @@ def tune(
     jobs, threads, device, watcher
         As of :func:`kdiffe_dgl.experiments.compare`. With more than one job, what is tried depends on which
         trial ends first.
+    label
+        What is told before the number of a trial, such as ``"LightGCN, "``.
 
     Returns
     -------
@@ -228,6 +234,8 @@ def tune(
     dataset = RecDataset.load(data)
     settings, _ = settings_for(dataset.name, preset_name, config, overrides, model)
     space = declared_space(settings, dataset, overrides)
+    if not space:
+        raise InputError(f"model {settings.name}: has no setting to search; expected one that declares some")
     for split in ("train", "validation"):
         if not len(dataset.pairs(split)):
             raise InputError(
@@ -254,6 +262,7 @@ def tune(
             folder / TRIALS,
             device,
             watcher or NoWatcher(),
+            label,
         )
         try:
             run_grid(search.jobs(), n_jobs=jobs, threads=threads, watcher=search)

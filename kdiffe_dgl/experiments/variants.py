@@ -10,10 +10,10 @@ from pathlib import Path
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation
-from kdiffe_dgl.experiments.comparison import RUNS, file_names, require_output
 from kdiffe_dgl.experiments.grid import Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, Source, run_name, trained_alike
 from kdiffe_dgl.experiments.lock import only_one
+from kdiffe_dgl.experiments.output import RUNS, file_names, require_output
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, RunResult, measure_run
 from kdiffe_dgl.training.config import RunConfig, resolve
 

@@ -16,9 +16,9 @@ from kdiffe_dgl.api import Run
 from kdiffe_dgl.cli import main
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments import compare, read_plan
-from kdiffe_dgl.experiments.comparison import file_names
 from kdiffe_dgl.experiments.figures import dataset_figures
 from kdiffe_dgl.experiments.grid import NoWatcher
+from kdiffe_dgl.experiments.output import file_names
 from kdiffe_dgl.experiments.plan import EXAMPLE, entry_config
 
 PLAN = {

@@ -1,0 +1,87 @@
+"""The folder of an experiment: what lies in it, and how its figures are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.experiments.lock import LOCK
+from kdiffe_dgl.serving import files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "FIGURES",
+    "RESULTS",
+    "RUNS",
+    "SEARCHES",
+    "TABLES",
+    "file_names",
+    "require_output",
+    "write_figures",
+]
+
+RESULTS = "results.json"
+TABLES = "tables"
+FIGURES = "figures"
+RUNS = "runs"
+SEARCHES = "searches"
+
+
+def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write figures as PNG and SVG, each file whole.
+
+    Parameters
+    ----------
+    figures
+        File name without suffix -> figure.
+    folder
+        Where to; it is made.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, figure in figures.items():
+        for suffix in ("png", "svg"):
+            with files.atomic_file(folder / f"{name}.{suffix}") as temporary:
+                figure.savefig(temporary, dpi=120, format=suffix)
+            written.append(folder / f"{name}.{suffix}")
+    return written
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Return names that are safe as parts of file names, different ones for different names."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:60] or "data"
+        taken, number, one = {made.lower() for made in found.values()}, 2, plain
+        while one.lower() in taken:
+            one, number = f"{plain}-{number}", number + 1
+        found[name] = one
+    return found
+
+
+def require_output(folder: Path) -> None:
+    """Refuse a place for results that holds something else.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or a folder with other content than runs or results of an experiment.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; expected a folder for runs and results")
+    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+        ours = (RUNS, RESULTS, SEARCHES)
+        if not any((folder / name).exists() for name in ours):
+            raise InputError(
+                f"{folder}: holds other files; expected a new or empty folder, or one of an experiment"
+            )
