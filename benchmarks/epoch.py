@@ -17,7 +17,7 @@ from toolkit_epoch import toolkit_epochs
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--data``, ``--preset``, ``--set`` and the sizes of random data."""
     parser.add_argument("--data", help="data set folder  [default: random data]")
-    parser.add_argument("--preset", help="settings  [default: named like the data set, or default]")
+    parser.add_argument("--preset", help="settings  [default: default]")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     for field in fields(Sizes):
         parser.add_argument(

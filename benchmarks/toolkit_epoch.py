@@ -17,20 +17,15 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
 from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.serving.run_folder import RunFolder
-from kdiffe_dgl.training.config import preset, preset_names, resolve
+from kdiffe_dgl.training.config import DEFAULT_PRESET, preset, resolve
 from kdiffe_dgl.training.trainer import NoProgress, Trainer
 
-__all__ = ["PhaseClock", "load_dataset", "named_preset", "summed_phases", "toolkit_epochs"]
+__all__ = ["PhaseClock", "load_dataset", "summed_phases", "toolkit_epochs"]
 
 
 def load_dataset(data: str | None, sizes: dict[str, int], seed: int) -> RecDataset:
     """Read a data set folder, or draw random data where there is none."""
     return RecDataset.load(Path(data)) if data else random_dataset(Sizes(**sizes), seed)
-
-
-def named_preset(given: str | None, dataset: RecDataset) -> str:
-    """Return the preset to use: the given one, else that of the data set's name, else the default."""
-    return given or (dataset.name if dataset.name in preset_names() else "default")
 
 
 class PhaseClock:
@@ -134,7 +129,7 @@ def toolkit_epochs(
         Of the run.
     """
     dataset = load_dataset(data, sizes, seed)
-    name = named_preset(preset_name, dataset)
+    name = preset_name or DEFAULT_PRESET
     fixed = [f"training.epochs={epochs}", f"training.patience={epochs}", "training.validate_every=1"]
     config = resolve(preset(name), [*overrides, *fixed])
     before = peak_memory_mb()

@@ -18,7 +18,7 @@ from kdiffe_dgl.evaluation import Evaluation, Evaluator, dot_product
 from kdiffe_dgl.evaluation.report import write_report
 from kdiffe_dgl.evaluation.tables import metrics_table
 from kdiffe_dgl.serving import Recommender, RunFolder
-from kdiffe_dgl.training.config import RunConfig, layer, preset, preset_names, resolve
+from kdiffe_dgl.training.config import DEFAULT_PRESET, RunConfig, layer, preset, resolve
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,26 +35,19 @@ StrPath = str | os.PathLike[str]
 
 
 def settings_for(
-    dataset_name: str,
     preset_name: str | None = None,
     config: Path | None = None,
     overrides: Sequence[str] = (),
     model: str | None = None,
-) -> tuple[RunConfig, str]:
-    """Resolve the settings of a run: preset, then file, then overrides.
-
-    Returns
-    -------
-    tuple
-        The settings, and the name of the preset they start from: the one asked for, else the one named
-        like the data set, else ``default``.
+) -> RunConfig:
+    """Resolve the settings of a run: preset (by default :data:`DEFAULT_PRESET`), then file, then overrides.
 
     Raises
     ------
     InputError
         If the preset, the model or a setting does not exist, or a value doesn't fit.
     """
-    name = preset_name or (dataset_name if dataset_name in preset_names() else "default")
+    name = preset_name or DEFAULT_PRESET
     values = preset(name)
     where = f"preset {name!r}"
     if model is not None:
@@ -62,7 +55,7 @@ def settings_for(
         values = layer(values, {"model": {"name": model}})
     if config is not None:
         values, where = layer(values, read_yaml(config)), str(config)
-    return resolve(values, overrides, where, model), name
+    return resolve(values, overrides, where, model)
 
 
 class Run:
@@ -124,7 +117,7 @@ class Run:
         model
             By default that of the preset, kdiffe.
         preset_name
-            Settings to start from; by default those named like the data set, or ``default``.
+            Settings to start from; by default :data:`DEFAULT_PRESET`.
         config
             YAML file of settings, over the preset.
         overrides
@@ -136,7 +129,7 @@ class Run:
         from kdiffe_dgl.training.run import train_run  # noqa: PLC0415
 
         dataset = data if isinstance(data, RecDataset) else RecDataset.load(data)
-        settings, _ = settings_for(dataset.name, preset_name, config, overrides, model)
+        settings = settings_for(preset_name, config, overrides, model)
         path = Path(folder) if folder is not None else default_folder(dataset, settings, seed)
         outcome = train_run(
             dataset, path, settings, seed=seed, device=device, overwrite=overwrite, progress=progress

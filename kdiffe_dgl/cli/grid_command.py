@@ -59,11 +59,9 @@ class StudyOptions:
     def setup(self, grid: GridOptions, watcher: Watcher) -> Setup:
         """Return what the variants are trained on and with."""
         from kdiffe_dgl.api import settings_for  # noqa: PLC0415  (--help does not wait for torch)
-        from kdiffe_dgl.data.dataset import RecDataset  # noqa: PLC0415
         from kdiffe_dgl.experiments.variants import Resources, Setup  # noqa: PLC0415
 
-        dataset = RecDataset.load(self.data)
-        settings, _ = settings_for(dataset.name, self.preset_name, self.config, self.overrides)
+        settings = settings_for(self.preset_name, self.config, self.overrides)
         resources = Resources(grid.jobs, grid.threads, grid.device, watcher)
         return Setup(self.data, settings, self.out, range(self.seeds), resources=resources)
 
@@ -111,7 +109,7 @@ def out_option(name: str, help_text: str, required: bool = False) -> Callable[[C
 study_options = _bundled("study", StudyOptions, [
     click.option("--data", type=PATH, required=True, help="Data set folder."),
     out_option("out", "Folder for runs and results.", required=True),
-    click.option("--preset", "preset_name", help="Settings of the model.  [default: as kdiffe train]"),
+    click.option("--preset", "preset_name", help="Settings to start from.  [default: default]"),
     click.option("--config", type=PATH, help="YAML file of settings, over the preset."),
     click.option(
         "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, over all others."

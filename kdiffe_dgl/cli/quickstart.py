@@ -58,7 +58,7 @@ def quickstart(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     data, run = output / "data", output / "run"
     # Settings that are wrong are told before anything is fetched.
-    settings, _ = settings_for(_NAME, None, None, overrides, None)
+    settings = settings_for(overrides=overrides)
     console.print(f"[bold]1/4[/bold] {_NAME}: data and knowledge graph")
     if (data / INDEX).exists():
         dataset = RecDataset.load(data)

@@ -15,7 +15,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.report import write_report
 from kdiffe_dgl.evaluation.tables import fitted_weights
 from kdiffe_dgl.serving.run_folder import RunFolder
-from kdiffe_dgl.training.config import resolve
+from kdiffe_dgl.training.config import DEFAULT_PRESET, resolve
 from kdiffe_dgl.training.run import RunOutcome, resume_run, train_run
 from kg_builders.cli.shell import INTERRUPTED, OUT
 
@@ -76,9 +76,7 @@ def _count(number: int, noun: str) -> str:
 @click.option("--data", "data", type=click.Path(path_type=Path), required=True, help="Data set folder.")
 @click.option("--output", type=OUT, help="Run folder.  [default: runs/DATA-MODEL-SEED]")
 @click.option("--model", help="Model to train.  [default: that of the preset, kdiffe]")
-@click.option(
-    "--preset", "preset_name", help="Settings to start from.  [default: named like the data set, or default]"
-)
+@click.option("--preset", "preset_name", help="Settings to start from.  [default: default]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings, over the preset.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, over all others.")
 @click.option(
@@ -123,10 +121,10 @@ def train(
         with TrainingProgress(console, settings.training.epochs, settings.training.monitor) as progress:
             outcome = resume_run(dataset, output, device=device, progress=progress)
     else:
-        settings, started_from = settings_for(dataset.name, preset_name, config, overrides, model)
+        settings = settings_for(preset_name, config, overrides, model)
         folder = output or default_folder(dataset, settings, seed)
         console.print(
-            f"{settings.name} on {dataset.name}, preset {started_from}, seed {seed}",
+            f"{settings.name} on {dataset.name}, preset {preset_name or DEFAULT_PRESET}, seed {seed}",
             highlight=False,
             markup=False,
         )

@@ -24,9 +24,7 @@ _EPILOG = examples(
 @click.option("--data", type=PATH, required=True, help="Data set folder.")
 @out_option("output", "Folder of the search.  [default: runs/tune-DATA-MODEL]")
 @click.option("--model", help="Model to tune.  [default: that of the preset, kdiffe]")
-@click.option(
-    "--preset", "preset_name", help="Settings to start from.  [default: named like the data set, or default]"
-)
+@click.option("--preset", "preset_name", help="Settings to start from.  [default: default]")
 @click.option("--config", type=PATH, help="YAML file of settings, over the preset.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, which is not searched."
@@ -71,7 +69,7 @@ def tune(
 
     if output is None:
         name = RecDataset.load(data).name
-        settings, _ = settings_for(name, preset_name, config, overrides, model)
+        settings = settings_for(preset_name, config, overrides, model)
         output = Path("runs") / f"tune-{name}-{settings.name}"
     folder = output
     found = watched(

@@ -162,7 +162,7 @@ def plan_jobs(
         configs = {
             entry: searches[name, entry].settings
             if (name, entry) in searches
-            else entry_config(plan, entry, name, dataset)
+            else entry_config(plan, entry, name)
             for entry in plan.entries
             if name not in plan.entries[entry].skip
         }

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 
 from kdiffe_dgl.api import settings_for
 from kdiffe_dgl.config import Component, parse_config, read_yaml
-from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
 from kdiffe_dgl.experiments.study import Pruner
@@ -50,7 +49,7 @@ class Settings(Component):
     model: str | None = None
     """Name of the model; null: that of the preset."""
     preset: str | None = None
-    """Name of a preset, or a file of one; null: the one named like the data set, or ``default``."""
+    """Name of a preset, or a file of one; null: ``default``."""
     config: Path | None = None
     """YAML file of settings, over the preset."""
     set: tuple[str, ...] = ()
@@ -281,27 +280,25 @@ def _entry(value: Any, where: str, folder: Path) -> Entry:
     return entry.model_copy(update={**anchor(entry), "datasets": datasets})
 
 
-def entry_config(plan: Plan, entry: str, dataset_name: str, dataset: RecDataset) -> RunConfig:
+def entry_config(plan: Plan, entry: str, dataset: str) -> RunConfig:
     """Resolve the settings of an entry on a data set.
 
     Parameters
     ----------
     plan
         The plan.
-    entry, dataset_name
+    entry, dataset
         Their names in it.
-    dataset
-        The data set, after whose own name a preset may be called.
 
     Raises
     ------
     InputError
         If a setting, preset or model does not exist, or a value does not fit.
     """
-    own = plan.entries[entry].for_dataset(dataset_name)
+    own = plan.entries[entry].for_dataset(dataset)
     try:
-        config, _ = settings_for(dataset.name, own.preset, own.config, (*plan.overrides, *own.set), own.model)
+        config = settings_for(own.preset, own.config, (*plan.overrides, *own.set), own.model)
     except InputError as error:
         told = str(error).removeprefix("--model: ").replace("--set ", "set ")
-        raise InputError(f"entry {entry} on {dataset_name}: {told}") from error
+        raise InputError(f"entry {entry} on {dataset}: {told}") from error
     return replace(config, evaluation=plan.evaluation)

@@ -81,7 +81,7 @@ def search_settings(
         for entry, own in plan.entries.items():
             if name in own.skip or not own.tune:
                 continue
-            config = entry_config(plan, entry, name, dataset)
+            config = entry_config(plan, entry, name)
             settings = own.for_dataset(name)
             overrides = (*plan.overrides, *settings.set)
             if not declared_space(config, dataset, overrides):

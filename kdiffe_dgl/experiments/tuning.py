@@ -232,7 +232,7 @@ def tune(
     if others and not (folder / JOURNAL).is_file():
         raise InputError(f"{folder}: holds other files; expected a new or empty folder, or one of a search")
     dataset = RecDataset.load(data)
-    settings, _ = settings_for(dataset.name, preset_name, config, overrides, model)
+    settings = settings_for(preset_name, config, overrides, model)
     space = declared_space(settings, dataset, overrides)
     if not space:
         raise InputError(f"model {settings.name}: has no setting to search; expected one that declares some")

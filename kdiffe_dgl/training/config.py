@@ -18,8 +18,19 @@ from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
 from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.search import Between, Choices, SearchSpace
 
-__all__ = ["EvaluationConfig", "RunConfig", "TrainingConfig", "layer", "preset", "preset_names", "resolve"]
+__all__ = [
+    "DEFAULT_PRESET",
+    "EvaluationConfig",
+    "RunConfig",
+    "TrainingConfig",
+    "layer",
+    "preset",
+    "preset_names",
+    "resolve",
+]
 
+DEFAULT_PRESET = "default"
+"""Settings where no preset is named."""
 _MODEL = "kdiffe"
 """Model where no name is given."""
 

@@ -35,9 +35,9 @@ def check_settings(context: click.Context) -> None:
     """Check the settings that a training command gives: --set, --preset and --model."""
     given = context.params
     if context.info_name == "train" and not given["resume"]:
-        settings_for(given["data"].name, given["preset_name"], None, given["overrides"], given["model"])
+        settings_for(given["preset_name"], None, given["overrides"], given["model"])
     if context.info_name == "quickstart":
-        settings_for("ml-100k", None, None, given["overrides"], None)
+        settings_for(overrides=given["overrides"])
 
 
 def resolves(path: str) -> bool:

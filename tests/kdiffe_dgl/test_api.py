@@ -63,11 +63,10 @@ def test_the_default_folder_is_that_of_the_command(
 
 
 def test_settings_are_layered() -> None:
-    settings, name = settings_for("nothing of this name", overrides=["training.epochs=7"])
-    assert name == "default"
+    settings = settings_for(overrides=["training.epochs=7"])
     assert settings == resolve(preset("default"), ["training.epochs=7"])
-    assert settings_for("lfm2k")[1] == "lfm2k"
-    assert settings_for("lfm2k", "default", model="lightgcn")[0].name == "lightgcn"
+    assert settings_for("lfm2k") == resolve(preset("lfm2k"))
+    assert settings_for("lfm2k", model="lightgcn").name == "lightgcn"
 
 
 def test_a_stopped_run_goes_on(folders: Path, tiny_dataset: Any, tmp_path: Path, run: Run) -> None:

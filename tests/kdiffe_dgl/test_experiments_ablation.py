@@ -135,7 +135,7 @@ def test_the_command_compares_arms_and_varies_settings(folder: Path, tmp_path: P
     assert "random edges" in (out / "tables.md").read_text(encoding="utf-8")
     runs = sorted(path.stat().st_mtime_ns for path in (out / "runs").rglob("metrics.json"))
     assert len(runs) == 3
-    base, _ = settings_for("tiny", overrides=SMALL)
+    base = settings_for(overrides=SMALL)
     again = ablate(Setup(folder, base, out, range(1)), only=["random-edges"])
     assert again.arms is not None
     assert json.loads(json.dumps(again.arms.result.to_dict()))["entries"] == facts["arms"]["entries"]

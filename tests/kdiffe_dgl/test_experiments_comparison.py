@@ -239,12 +239,12 @@ def test_settings_differ_by_data_set(tmp_path, tiny_dataset):
     """
     (tmp_path / "plan.yaml").write_text(text)
     plan = read_plan(tmp_path / "plan.yaml")
-    on_a, on_b = (entry_config(plan, "One", name, tiny_dataset).to_dict() for name in "ab")
+    on_a, on_b = (entry_config(plan, "One", name).to_dict() for name in "ab")
     assert (on_a["model"]["dim"], on_a["model"]["layers"]) == (5, 2)
     assert (on_b["model"]["dim"], on_b["model"]["layers"]) == (9, 1)
     assert on_a["training"]["batch_size"] == on_b["training"]["batch_size"] == 7
     assert on_a["training"]["patience"] == 4
-    two = entry_config(plan, "Two", "a", tiny_dataset)
+    two = entry_config(plan, "Two", "a")
     assert (two.name, two.to_dict()["model"]["dim"], two.training.epochs) == ("bprmf", 6, 3)
 
 
