@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.models.closed_form import ClosedFormModel
+from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.serving.run_folder import INDEX, METRICS, RunFolder
 from kdiffe_dgl.training.config import RunConfig, resolve
 from kdiffe_dgl.training.run import resume_run, train_run
@@ -117,9 +119,14 @@ class JobResult:
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that a trained model depends on: how often it is saved or measured is not one."""
+    """Return the settings that a trained model depends on: how often it is saved or measured is not one.
+
+    Of a model that is computed at once, those of the training loop are none.
+    """
     values = config.to_dict()
     training = {name: value for name, value in values["training"].items() if name != "checkpoint_seconds"}
+    if issubclass(model_class(config.name), ClosedFormModel):
+        training = {"monitor": training["monitor"]}
     return {"model": values["model"], "training": training}
 
 

@@ -115,7 +115,8 @@ def test_a_changed_plan_trains_only_what_is_new(found, folder):
         "entries": {
             # Another name for the same settings, and other settings for one that keeps its name.
             "EASE twin": {"model": "ease"},
-            "EASE twin again": {"model": "ease"},
+            # Settings of the training loop, of which there is none for it.
+            "EASE twin again": {"model": "ease", "set": ["training.batch_size=7"]},
             "Popular": {"model": "popularity"},
             "BPR_MF": {"model": "bprmf", "set": ["training.epochs=1", "model.dim=4"]},
         },
@@ -139,6 +140,7 @@ def test_a_changed_plan_trains_only_what_is_new(found, folder):
     assert "differs from Popular with" in again.markdown()
     twins = [entry.summary()["mrr@4"] for entry in again.datasets[0].entries[:2]]
     assert twins[0] == twins[1]
+    assert len({run.folder for entry in again.datasets[0].entries[:2] for run in entry.runs}) == 3
 
 
 def test_failures_leave_the_others_and_are_told(folder, tiny_dataset):
