@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kg_builders.late_names import late_names
+from kg_builders.late_names import late_names as _late_names
 
 if TYPE_CHECKING:
     from kg_builders.build import BuildProgress, build_graph
@@ -127,4 +127,4 @@ __all__ = [
     "write_review",
 ]
 
-__getattr__, __dir__ = late_names(__name__, _HOMES)
+__getattr__, __dir__ = _late_names(__name__, _HOMES)

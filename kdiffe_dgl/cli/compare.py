@@ -38,9 +38,10 @@ def _show_example(ctx: click.Context, parameter: click.Parameter, value: bool) -
 def compare(plan: Path, output: Path | None, grid: GridOptions) -> None:
     """Train every entry of PLAN on every data set with every seed, and compare them.
 
-    Epochs are chosen on validation alone. Finished runs are used again and stopped ones gone on with, so a
-    plan may be changed, and a command that was interrupted be given again. Tables (Markdown, LaTeX, JSON) and
-    figures are written; the exit status is 1 where a run failed.
+    A plan with a budget (tune: 20) has settings searched first. Epochs are chosen on validation alone.
+    Finished runs are used again and stopped ones gone on with, so a plan may be changed, and a command that
+    was interrupted be given again. Tables (Markdown, LaTeX, JSON) and figures are written; the exit status is
+    1 where a run failed.
     """
     # Imported here: bad options are told without waiting for torch.
     from kdiffe_dgl.experiments.comparison import compare as run_comparison  # noqa: PLC0415

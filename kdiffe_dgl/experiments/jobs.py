@@ -20,7 +20,17 @@ from kdiffe_dgl.training.config import RunConfig, resolve
 from kdiffe_dgl.training.run import resume_run, train_run
 from kdiffe_dgl.training.trainer import NoProgress
 
-__all__ = ["Job", "JobResult", "Sources", "Source", "carry_out", "find", "run_name", "trained_alike"]
+__all__ = [
+    "Job",
+    "JobResult",
+    "Sources",
+    "Source",
+    "carry_out",
+    "find",
+    "run_name",
+    "trained_alike",
+    "trained_settings",
+]
 
 EpochTold = Callable[[dict[str, Any], bool], bool]
 """Record of an epoch, and whether it is the best so far -> whether the run may go on."""
@@ -118,7 +128,7 @@ class JobResult:
         return self.state in ("trained", "found")
 
 
-def _identity(config: RunConfig) -> dict[str, Any]:
+def trained_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that a trained model depends on: how often it is saved or measured is not one.
 
     Of a model that is computed at once, those of the training loop are none.
@@ -132,7 +142,7 @@ def _identity(config: RunConfig) -> dict[str, Any]:
 
 def trained_alike(first: RunConfig, second: RunConfig) -> bool:
     """Say whether two settings train the same model: they may differ in cutoffs and in checkpoints."""
-    return _identity(first) == _identity(second)
+    return trained_settings(first) == trained_settings(second)
 
 
 def run_name(config: RunConfig, seed: int, fingerprint: str) -> str:
@@ -149,7 +159,7 @@ def run_name(config: RunConfig, seed: int, fingerprint: str) -> str:
     fingerprint
         ``RecDataset.fingerprint`` of its data.
     """
-    identity = json.dumps([_identity(config), fingerprint], sort_keys=True)
+    identity = json.dumps([trained_settings(config), fingerprint], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', config.name)}-{digest}-{seed}"
 

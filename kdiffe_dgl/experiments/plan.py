@@ -76,12 +76,13 @@ class Entry(Settings):
 
 
 class Budget(Component):
-    """What is spent on the settings of each entry on each data set, before they are compared."""
+    """What is spent on the settings of each entry on each data set, before they are compared.
+
+    It has no limit of time: entries would have other numbers of trials, and the same plan other settings.
+    """
 
     trials: int = Field(30, ge=1)
     """Trials of a search."""
-    timeout: float | None = Field(None, ge=0)
-    """Seconds after which a search begins no trial any more."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of the search and of each of its trainings."""
     pruner: Pruner = "median"
@@ -107,7 +108,11 @@ class _PlanFile(Component):
     @field_validator("tune", mode="before")
     @classmethod
     def _trials_alone(cls, value: Any) -> Any:
-        return {"trials": value} if type(value) is int else value
+        if type(value) is int:
+            return {"trials": value}
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError("a number of trials, or settings such as {trials: 20, seed: 1}")
+        return value
 
     @field_validator("seeds", mode="before")
     @classmethod

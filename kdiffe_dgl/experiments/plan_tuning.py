@@ -12,10 +12,9 @@ from typing import Any
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import Watcher
-from kdiffe_dgl.experiments.jobs import run_name
 from kdiffe_dgl.experiments.output import SEARCHES, file_names
 from kdiffe_dgl.experiments.plan import Plan, entry_config
-from kdiffe_dgl.experiments.tuning import TuneOptions, declared_space, tune
+from kdiffe_dgl.experiments.tuning import TuneOptions, declared_space, identity, tune
 from kdiffe_dgl.training.config import RunConfig
 
 __all__ = ["Search", "Searches", "search_settings"]
@@ -84,19 +83,22 @@ def search_settings(
             config = entry_config(plan, entry, name)
             settings = own.for_dataset(name)
             overrides = (*plan.overrides, *settings.set)
-            if not declared_space(config, dataset, overrides):
+            space = declared_space(config, dataset, overrides)
+            if not space:
                 continue
-            fixed = json.dumps([sorted(one.partition("=")[0] for one in overrides), budget.pruner])
-            digest = hashlib.sha256(fixed.encode()).hexdigest()[:6]
+            options = TuneOptions(budget.trials, None, budget.seed, budget.pruner)
+            # Named by what a search insists on: other settings, or another space, are another search.
+            about = json.dumps(identity(dataset, config, space, options), sort_keys=True)
+            digest = hashlib.sha256(about.encode()).hexdigest()[:12]
             folder = plan.output / SEARCHES / file_names([dataset.name])[dataset.name]
             result = tune(
                 path,
-                folder / f"{run_name(config, budget.seed, dataset.fingerprint)}-{digest}",
+                folder / f"{file_names([config.name])[config.name]}-{digest}",
                 model=settings.model,
                 preset_name=settings.preset,
                 config=settings.config,
                 overrides=overrides,
-                options=TuneOptions(budget.trials, budget.timeout, budget.seed, budget.pruner),
+                options=options,
                 jobs=jobs,
                 threads=threads,
                 device=device,
@@ -106,7 +108,7 @@ def search_settings(
             try:
                 best = result.best
             except InputError:
-                continue  # its runs will tell why
+                continue  # its runs have the settings of the first trial, and tell why
             result.write()
             chosen = replace(result.best_settings(), evaluation=plan.evaluation)
             found[name, entry] = Search(chosen, result.folder, len(result.trials), best.value or 0.0)

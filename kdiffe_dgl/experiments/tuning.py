@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from kdiffe_dgl.api import settings_for
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
-from kdiffe_dgl.experiments.jobs import Job, JobResult, Source
+from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, trained_settings
 from kdiffe_dgl.experiments.lock import LOCK, only_one
 from kdiffe_dgl.experiments.study import Pruner, Study, require_optuna
 from kdiffe_dgl.experiments.tuned import Tuning, value_of, with_values
@@ -26,7 +26,7 @@ from kdiffe_dgl.search import Needs, Searched, search_space
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig, TrainingConfig
 
-__all__ = ["TuneOptions", "declared_space", "tune", "without_test"]
+__all__ = ["TuneOptions", "declared_space", "identity", "tune", "without_test"]
 
 JOURNAL = "study.jsonl"
 TRIALS = "trials"
@@ -68,6 +68,20 @@ def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] 
         name: searched
         for name, searched in found.items()
         if not any(f"{name}.".startswith(f"{key}.") for key in given)
+    }
+
+
+def identity(
+    dataset: RecDataset, config: RunConfig, space: Mapping[str, Searched], options: TuneOptions
+) -> dict[str, Any]:
+    """Return what a search is a search of: with anything else its trials say nothing."""
+    return {
+        "data set": dataset.fingerprint,
+        "model": config.name,
+        "space": {name: list(map(str, vars(searched).values())) for name, searched in space.items()},
+        "settings": trained_settings(config),
+        "seed": options.seed,
+        "pruner": options.pruner,
     }
 
 
@@ -241,14 +255,7 @@ def tune(
             raise InputError(
                 f"data set {dataset.name!r}: the {split} split is empty; expected interactions in it"
             )
-    about = {
-        "data set": dataset.fingerprint,
-        "model": settings.name,
-        "space": {name: list(map(str, vars(searched).values())) for name, searched in space.items()},
-        "settings": settings.to_dict(),
-        "seed": options.seed,
-        "pruner": options.pruner,
-    }
+    about = identity(dataset, settings, space, options)
     start = {name: value_of(settings, name) for name in space}
     with only_one(folder):
         study = Study(folder / JOURNAL, about, space, start, options.seed, options.pruner)

@@ -210,7 +210,7 @@ def _parts(inspection: Inspection) -> Figure:
         axes.set_xlim(min(0.0, float(values.min()) * 1.1), max(1.0, float(values.max())) * 1.22)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
         percent(axes)
-        names.name_rows(axes, [names.shown(part, "part", 18) for part in chosen["part"]])
+        names.name_rows(axes, [names.shown(part, "part", 24) for part in chosen["part"]])
     return figure
 
 

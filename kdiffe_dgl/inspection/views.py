@@ -124,9 +124,14 @@ def _columns(model: KDiffE, profiles: Sequence[ProfileView]) -> dict[str, slice]
     if model.item_bias is not None:
         widths[BIAS] = 1
     for view in profiles:
-        widths[f"profile of {view.source.label}"] = view.items.shape[1]
+        widths[_profile_name(view.source)] = view.items.shape[1]
     ends = np.cumsum([0, *widths.values()]).tolist()
     return {name: slice(*bounds) for name, bounds in zip(widths, pairwise(ends), strict=True)}
+
+
+def _profile_name(source: ProfileSource) -> str:
+    # "of" and "in": a modality that is called "facts" is another part.
+    return f"profile of {source.kind}" if source.modality is None else f"profile in {source.modality}"
 
 
 @torch.no_grad()

@@ -106,8 +106,8 @@ def interaction_table(interactions: sp.csr_matrix, rank: int, ridge: float) -> T
     Autoencoders for Sparse Data*, WWW 2019, equation 8) made symmetric. With the singular values s and right
     singular vectors V of X and :math:`f = s^2 / (s^2 + \lambda)` it is :math:`\sum_r f_r V_{ir} V_{jr} /
     \sqrt{(1 - q_i) (1 - q_j)}`, :math:`q_i = \sum_r f_r V_{ir}^2`, exactly where all singular vectors
-    are taken. The last ones hardly count, since f is small, so that a few do, and no matrix of items by
-    items is inverted.
+    are taken, for items that differ. X is not centred, so these are correlations about 0. With fewer
+    singular vectors, what few users share is smoothed away; no matrix of items by items is inverted.
 
     Parameters
     ----------
@@ -130,6 +130,7 @@ def interaction_table(interactions: sp.csr_matrix, rank: int, ridge: float) -> T
     # Without interactions nothing agrees.
     shares = squares / np.maximum(squares + ridge * matrix.nnz / matrix.shape[1], _LEAST)
     rows = directions.T * np.sqrt(shares)
-    left = 1.0 - np.einsum("ir,ir->i", rows, rows)
+    # A ridge of almost nothing leaves an item nothing that is not known from others.
+    left = np.maximum(1.0 - np.einsum("ir,ir->i", rows, rows), _LEAST)
     table: Table = (rows / np.sqrt(left)[:, None]).astype(np.float32)
     return table

@@ -207,11 +207,11 @@ class Trainer:
         state = self._state
         best_epoch, best_value, best = state.result.best_epoch, state.result.best_value, state.best
         if epoch % training.validate_every == 0 or epoch == self.epochs:
-            if _is_refit(1 + sum(bool(earlier["validation"]) for earlier in state.result.history)):
+            user, item = self._finite_representations(epoch)
+            refit = _is_refit(1 + sum(bool(earlier["validation"]) for earlier in state.result.history))
+            if refit and self.model.scoring_weights():
                 self._refit()
-            user, item = self._representations()
-            if not (user.isfinite().all() and item.isfinite().all()):
-                raise self._diverged(epoch, "a representation is not finite")
+                user, item = self._finite_representations(epoch)
             record["validation"] = self.validator.evaluate(dot_product(user, item)).metrics
             value = record["validation"][training.monitor]
             if value > best_value:
@@ -244,9 +244,7 @@ class Trainer:
         return True
 
     def _refit(self) -> None:
-        """Fit weights of the score, where there are any, to the model as it is."""
-        if not self.model.scoring_weights():
-            return
+        """Fit weights of the score to the model as it is."""
         monitor = self.config.training.monitor
         # One figure is wanted of each of many evaluations, and lists no longer than it needs.
         judge = Evaluator(self.dataset, "validation", cutoffs=(int(monitor.partition("@")[2]),))
@@ -303,9 +301,12 @@ class Trainer:
             self.progress.batch_ends(float(loss.detach()))
         return {name: float(value) for name, value in totals.items()}
 
-    def _representations(self) -> tuple[Tensor, Tensor]:
+    def _finite_representations(self, epoch: int) -> tuple[Tensor, Tensor]:
         self.model.eval()
-        return self.model.representations()
+        user, item = self.model.representations()
+        if not (user.isfinite().all() and item.isfinite().all()):
+            raise self._diverged(epoch, "a representation is not finite")
+        return user, item
 
     # --- state -----------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def test_each_entry_has_its_trials_then_its_seeds(first):
 
 def test_settings_are_those_that_the_search_alone_finds(first, folder, tiny_dataset, tmp_path):
     told = json.loads((folder / "out" / "results.json").read_text(encoding="utf-8"))
-    assert told["plan"]["tune"] == {"trials": 3, "timeout": None, "seed": 7, "pruner": "none"}
+    assert told["plan"]["tune"] == {"trials": 3, "seed": 7, "pruner": "none"}
     entries = told["datasets"]["Tiny"]["entries"]
     for name, model in (("BPR-MF", "bprmf"), ("EASE", "ease")):
         overrides = [*PLAN["set"], *PLAN["entries"][name].get("set", [])]
@@ -125,14 +125,42 @@ def test_another_test_split_finds_the_same_settings(first, folder, tiny_dataset,
         assert search.value == expected["search"]["value"]
 
 
+def test_entries_share_a_search_if_they_search_the_same(folder, tmp_path):
+    """How often a run is saved parts nobody; what is given, and so not searched, does."""
+    entries = {
+        "One": {"model": "ease"},
+        "Saved more often": {"model": "ease", "set": ["training.checkpoint_seconds=1"]},
+        "Regularised": {"model": "bprmf", "set": ["training.epochs=1", "model.regularisation=0.1"]},
+        "The same, searched": {"model": "bprmf", "set": ["training.epochs=1"], "config": "own.yaml"},
+    }
+    (tmp_path / "own.yaml").write_text("{model: {regularisation: 0.1}}")
+    plan = {
+        **PLAN,
+        "datasets": {"Tiny": str(folder / "data")},
+        "entries": entries,
+        "output": "out",
+        "tune": 1,
+    }
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
+    watcher = Labels()
+    found = search_settings(read_plan(tmp_path / "plan.yaml"), watcher=watcher)
+    assert len(watcher.begun) == 3
+    folders = {entry: search.folder for (_, entry), search in found.items()}
+    assert folders["One"] == folders["Saved more often"]
+    assert len(set(folders.values())) == 3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"tune": 0}, "plan: tune.trials is 0; expected a number of at least 1"),
-        ({"tune": "some"}, "plan: tune is 'some'; expected"),
+        ({"tune": "some"}, "plan: tune is 'some'; expected a number of trials, or settings such as"),
+        ({"tune": True}, "plan: tune is true; expected a number of trials"),
+        ({"tune": 1.5}, "plan: tune is 1.5; expected a number of trials"),
+        ({"tune": []}, "plan: tune is []; expected a number of trials"),
         ({"tune": {"trial": 3}}, "plan: unknown key 'tune.trial'; did you mean 'tune.trials'?"),
         ({"tune": {"pruner": "best"}}, "plan: tune.pruner is 'best'; expected"),
-        ({"tune": {"timeout": -1}}, "plan: tune.timeout is -1; expected"),
+        ({"tune": {"timeout": 9}}, "plan: unknown key 'tune.timeout'"),
         ({"entries": {"X": {"model": "ease", "tune": 5}}}, "plan, entry X: tune is 5; expected"),
     ],
 )

@@ -290,8 +290,8 @@ def test_profiles_are_parts_and_go_with_what_they_are_made_of(
         "multimodal view": slice(8, 16),
         "item bias": slice(16, 17),
         "profile of facts": slice(17, 19),
-        "profile of features of image": slice(19, 21),
-        "profile of features of text": slice(21, 23),
+        "profile in image": slice(19, 21),
+        "profile in text": slice(21, 23),
     }
     of_views = table.filter(pl.col("kind") == "view")
     assert of_views["part"].to_list() == list(columns)

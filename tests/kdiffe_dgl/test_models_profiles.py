@@ -117,6 +117,11 @@ def test_few_directions_of_interactions_are_those_that_matter_most() -> None:
     np.testing.assert_allclose(found @ found.T, kept / np.outer(left, left), atol=1e-5)
 
 
+def test_a_ridge_of_almost_nothing_leaves_finite_numbers() -> None:
+    dense = (np.random.default_rng(6).random((9, 5)) < 0.5).astype(np.float32)
+    assert np.isfinite(interaction_table(sp.csr_matrix(dense), 100, ridge=1e-17)).all()
+
+
 def test_nothing_agrees_where_nobody_met_anything() -> None:
     assert not interaction_table(sp.csr_matrix((3, 4), dtype=np.float32), 2, ridge=10.0).any()
 
