@@ -82,7 +82,7 @@ def test_a_run_that_was_stopped_is_made_anew(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "_representations", stop)
+    monkeypatch.setattr(Trainer, "_finite_representations", stop)
     assert train_run(tiny_dataset, tmp_path / "run", config, device="cpu").fit.interrupted
     monkeypatch.undo()
     resumed = resume_run(tiny_dataset, tmp_path / "run", device="cpu")
