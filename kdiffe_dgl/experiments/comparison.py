@@ -18,6 +18,7 @@ from kdiffe_dgl.experiments.output import (
     RESULTS,
     RUNS,
     TABLES,
+    file_name,
     file_names,
     require_output,
     write_figures,
@@ -158,7 +159,7 @@ def plan_jobs(
         for split in ("train", "validation", "test"):
             if not len(dataset.pairs(split)):
                 raise InputError(f"data set {name}: the {split} split is empty; expected interactions in it")
-        folder = plan.output / RUNS / file_names([dataset.name])[dataset.name]
+        folder = plan.output / RUNS / file_name(dataset.name)
         configs = {
             entry: searches[name, entry].settings
             if (name, entry) in searches

@@ -30,6 +30,7 @@ __all__ = [
     "run_name",
     "trained_alike",
     "trained_settings",
+    "identity_name",
 ]
 
 EpochTold = Callable[[dict[str, Any], bool], bool]
@@ -159,9 +160,13 @@ def run_name(config: RunConfig, seed: int, fingerprint: str) -> str:
     fingerprint
         ``RecDataset.fingerprint`` of its data.
     """
-    identity = json.dumps([trained_settings(config), fingerprint], sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', config.name)}-{digest}-{seed}"
+    return f"{identity_name(config.name, [trained_settings(config), fingerprint])}-{seed}"
+
+
+def identity_name(name: str, identity: Any) -> str:
+    """Return a folder name that begins with a name and belongs to an identity, of types that JSON knows."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}-{digest}"
 
 
 def _started(job: Job, dataset: RecDataset) -> RunFolder | None:

@@ -20,6 +20,7 @@ __all__ = [
     "RUNS",
     "SEARCHES",
     "TABLES",
+    "file_name",
     "file_names",
     "require_output",
     "write_figures",
@@ -67,6 +68,11 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
             one, number = f"{plain}-{number}", number + 1
         found[name] = one
     return found
+
+
+def file_name(name: str) -> str:
+    """Return a name that is safe as part of a file name."""
+    return file_names([name])[name]
 
 
 def require_output(folder: Path) -> None:

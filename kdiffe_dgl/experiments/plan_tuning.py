@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import Watcher
-from kdiffe_dgl.experiments.output import SEARCHES, file_names
+from kdiffe_dgl.experiments.jobs import identity_name
+from kdiffe_dgl.experiments.output import SEARCHES, file_name
 from kdiffe_dgl.experiments.plan import Plan, entry_config
 from kdiffe_dgl.experiments.tuning import TuneOptions, declared_space, identity, tune
 from kdiffe_dgl.training.config import RunConfig
@@ -88,12 +87,10 @@ def search_settings(
                 continue
             options = TuneOptions(budget.trials, None, budget.seed, budget.pruner)
             # Named by what a search insists on: other settings, or another space, are another search.
-            about = json.dumps(identity(dataset, config, space, options), sort_keys=True)
-            digest = hashlib.sha256(about.encode()).hexdigest()[:12]
-            folder = plan.output / SEARCHES / file_names([dataset.name])[dataset.name]
+            own_name = identity_name(config.name, identity(dataset, config, space, options))
             result = tune(
                 path,
-                folder / f"{file_names([config.name])[config.name]}-{digest}",
+                plan.output / SEARCHES / file_name(dataset.name) / own_name,
                 model=settings.model,
                 preset_name=settings.preset,
                 config=settings.config,

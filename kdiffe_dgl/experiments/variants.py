@@ -13,7 +13,7 @@ from kdiffe_dgl.evaluation.evaluator import Evaluation
 from kdiffe_dgl.experiments.grid import Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, Source, run_name, trained_alike
 from kdiffe_dgl.experiments.lock import only_one
-from kdiffe_dgl.experiments.output import RUNS, file_names, require_output
+from kdiffe_dgl.experiments.output import RUNS, file_name, require_output
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, RunResult, measure_run
 from kdiffe_dgl.training.config import RunConfig, resolve
 
@@ -180,7 +180,7 @@ class Setup:
         """Return the jobs of each variant; mistakes are told before anything is trained."""
         dataset, base = self.dataset, self.measured
         configs = {variant.name: changed(base, variant.overrides) for variant in variants}
-        folder = self.output / RUNS / file_names([dataset.name])[dataset.name]
+        folder = self.output / RUNS / file_name(dataset.name)
         jobs: dict[str, list[Job]] = {}
         for variant in variants:
             source, config = Source(self.data, variant.change), configs[variant.name]
