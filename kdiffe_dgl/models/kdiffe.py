@@ -283,8 +283,13 @@ class KDiffE(RecommenderModel):
             )
         every_user, every_item = self.joint(score_views, graphs.items)
         if config.ranking == "softmax":
-            user, candidates = every_user[step.users], _rows(every_item, step.candidates)
-            terms = {"softmax": softmax_loss(user, candidates, step.targets, step.log_weight)}
+            chosen, rows = torch.unique(step.users, return_inverse=True)
+            candidates = _rows(every_item, step.candidates)
+            terms = {
+                "softmax": softmax_loss(
+                    every_user[chosen], candidates, step.targets, step.log_weight, rows=rows
+                )
+            }
         else:
             pairs = EdgeProducts.of(
                 step.users.repeat(2),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +12,15 @@ from torch.nn import functional
 
 from kdiffe_dgl.unit_rows import unit_rows
 
-__all__ = ["BLOCK_ENTRIES", "bpr_loss", "info_nce", "sample_candidates", "softmax_loss", "squared_norm"]
+__all__ = [
+    "BLOCK_ENTRIES",
+    "bpr_loss",
+    "contrast_nodes",
+    "info_nce",
+    "sample_candidates",
+    "softmax_loss",
+    "squared_norm",
+]
 
 BLOCK_ENTRIES = 1 << 24
 """Most scores of anchors and candidates held at once, 64 MB: a product of so many is kept for the gradient,
@@ -43,6 +51,7 @@ def softmax_loss(
     positive: Tensor,
     log_weight: Tensor | None = None,
     block: int = BLOCK_ENTRIES,
+    rows: Tensor | None = None,
 ) -> Tensor:
     r"""Cross entropy of the observed item among all items, or among a weighted sample of them.
 
@@ -52,7 +61,7 @@ def softmax_loss(
     Parameters
     ----------
     users
-        Users of the batch, ``[batch, dim]``.
+        Users of the batch, ``[batch, dim]``; with ``rows``, each of them once, ``[users, dim]``.
     items
         All items, or a sample of them, ``[items, dim]``.
     positive
@@ -64,6 +73,9 @@ def softmax_loss(
         :func:`sample_candidates`.
     block
         Most scores held at once.
+    rows
+        Row in ``users`` of the user of each observed item, int64 ``[batch]``; null: the same order. The
+        sum over the items is a matter of the user alone, so that it is made once for each.
 
     Returns
     -------
@@ -72,6 +84,8 @@ def softmax_loss(
         Analysis of the Softmax Cost Function for Learning to Rank*, ICTIR 2019).
     """
     partition: Tensor = _LogPartition.apply(users, items, log_weight, block)
+    if rows is not None:
+        partition, users = partition[rows], users[rows]
     return (partition - (users * items[positive]).sum(dim=1)).mean()
 
 
@@ -82,6 +96,7 @@ def info_nce(
     temperature: float,
     log_weight: Tensor | None = None,
     block: int = BLOCK_ENTRIES,
+    rows: Tensor | None = None,
 ) -> Tensor:
     r"""Contrast anchors with their own counterpart among all candidates.
 
@@ -100,8 +115,8 @@ def info_nce(
         τ > 0.
     log_weight
         w, ``[nodes]``, where the candidates are a sample: see :func:`softmax_loss`.
-    block
-        Most scores held at once.
+    block, rows
+        As for :func:`softmax_loss`.
 
     Returns
     -------
@@ -110,7 +125,39 @@ def info_nce(
     """
     # The temperature divides the small matrix, not the large product.
     anchors, candidates = unit_rows(anchors) / temperature, unit_rows(candidates)
-    return softmax_loss(anchors, candidates, positive, log_weight, block)
+    return softmax_loss(anchors, candidates, positive, log_weight, block, rows)
+
+
+def contrast_nodes(
+    first: Tensor, second: Tensor, nodes: Tensor, temperature: float, negatives: Literal["all", "batch"]
+) -> Tensor:
+    r"""Contrast the nodes of a batch with themselves in another view, as often as they occur.
+
+    :func:`info_nce` of ``first[nodes]``, with all rows of the other view as candidates, or those of the
+    batch, ``second[nodes]``. A node that occurs n times is computed once: as a candidate it counts as
+    :math:`n \exp(s) = \exp(s + \ln n)`.
+
+    Parameters
+    ----------
+    first, second
+        The views, ``[all, dim]`` each.
+    nodes
+        Those of the batch, int64 ``[batch]``, in any order and number.
+    temperature
+        τ > 0.
+    negatives
+        Whether the candidates are all nodes, or those of the batch.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    chosen, rows, counts = torch.unique(nodes, return_inverse=True, return_counts=True)
+    if negatives == "all":
+        return info_nce(first[chosen], second, nodes, temperature, rows=rows)
+    weight = counts.to(second.dtype).log()
+    return info_nce(first[chosen], second[chosen], rows, temperature, weight, rows=rows)
 
 
 def sample_candidates(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kdiffe_dgl.training.losses import info_nce, sample_candidates, softmax_loss
+from kdiffe_dgl.training.losses import contrast_nodes, info_nce, sample_candidates, softmax_loss
 
 BATCH, NODES, DIM = 5, 23, 4
 
@@ -49,6 +50,37 @@ def test_gradients_in_blocks_are_those_of_finite_differences(block: int) -> None
     leaves = tuple(x.clone().requires_grad_() for x in (users, items, weight))
     assert torch.autograd.gradcheck(lambda u, i, w: softmax_loss(u, i, positive, w, block=block), leaves)
     assert torch.autograd.gradcheck(lambda a, c, w: info_nce(a, c, positive, 0.3, w, block=block), leaves)
+
+
+@pytest.mark.parametrize("block", [BATCH, 1 << 22])
+def test_users_that_occur_several_times_are_those_of_a_batch_with_repetitions(block: int) -> None:
+    users, items, _, weight = make_case()
+    rows, positive = torch.tensor([3, 0, 3, 1, 3, 4, 0]), torch.tensor([0, 22, 7, 7, 11, 1, 2])
+    leaves = [x.clone().requires_grad_() for x in (users, items, weight)]
+    scores = leaves[0][rows] @ leaves[1].t() + leaves[2]
+    observed = (leaves[0][rows] * leaves[1][positive]).sum(dim=1)
+    expected = (scores.logsumexp(1) - observed).mean()
+    found = softmax_loss(leaves[0], leaves[1], positive, leaves[2], block=block, rows=rows)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    wanted = torch.autograd.grad(expected, leaves)
+    for ours, theirs in zip(torch.autograd.grad(found, leaves), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("negatives", ["all", "batch"])
+def test_nodes_of_a_batch_count_as_often_as_they_occur(negatives: Literal["all", "batch"]) -> None:
+    _, first, _, _ = make_case(3)
+    _, second, _, _ = make_case(4)
+    nodes, tau = torch.tensor([5, 2, 5, 22, 0, 5, 2]), 0.3
+    leaves = [x.clone().requires_grad_() for x in (first, second)]
+    anchors, others = (torch.nn.functional.normalize(x, dim=1) for x in leaves)
+    candidates, place = (others, nodes) if negatives == "all" else (others[nodes], torch.arange(len(nodes)))
+    expected = torch.nn.functional.cross_entropy(anchors[nodes] @ candidates.t() / tau, place)
+    found = contrast_nodes(*leaves, nodes, tau, negatives)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    wanted = torch.autograd.grad(expected, leaves)
+    for ours, theirs in zip(torch.autograd.grad(found, leaves), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_scores_that_overflow_alone_do_so_in_no_block() -> None:

@@ -23,7 +23,7 @@ from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
 from kdiffe_dgl.models.peers.triples import edges_of
 from kdiffe_dgl.search import Between, Choices, SearchSpace
-from kdiffe_dgl.training.losses import info_nce, squared_norm
+from kdiffe_dgl.training.losses import contrast_nodes, squared_norm
 
 __all__ = ["DiffKG", "DiffKGConfig"]
 
@@ -213,7 +213,7 @@ class DiffKG(PairwiseModel):
         terms = self.pair_losses(main, users, positives, negatives)
         terms["regularisation"] = config.regularisation * squared_norm(self.recommender_parameters())
         contrast = [
-            info_nce(second[rows], first, rows, config.temperature)
+            contrast_nodes(second, first, rows, config.temperature, "all")
             for first, second, rows in zip(main, other, (users, positives), strict=True)
         ]
         return {**terms, "contrast": config.contrast_weight * torch.stack(contrast).sum()}

@@ -23,7 +23,7 @@ from kdiffe_dgl.models.modality import ModalityViews, Projection
 from kdiffe_dgl.models.pairwise import PairwiseConfig, PairwiseModel
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures
 from kdiffe_dgl.search import Between, Choices, SearchSpace
-from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
+from kdiffe_dgl.training.losses import bpr_loss, contrast_nodes, squared_norm
 
 __all__ = ["DiffMM", "DiffMMConfig"]
 
@@ -197,7 +197,7 @@ class DiffMM(PairwiseModel):
         ]
         pairs = [(views, view) for view in modal] if config.contrast_main else list(combinations(modal, 2))
         contrast = [
-            info_nce(first[side][rows], second[side], rows, config.temperature)
+            contrast_nodes(first[side], second[side], rows, config.temperature, "all")
             for first, second in pairs
             for side, rows in enumerate((users, positives))
         ]

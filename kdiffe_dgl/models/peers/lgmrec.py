@@ -17,7 +17,7 @@ from kdiffe_dgl.models.base import dropout, xavier_uniform
 from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures
 from kdiffe_dgl.search import Between, Choices, SearchSpace
-from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
+from kdiffe_dgl.training.losses import bpr_loss, contrast_nodes, squared_norm
 
 __all__ = ["LGMRec", "LGMRecConfig"]
 
@@ -159,7 +159,7 @@ class LGMRec(LightGCN):
             "regularisation": weight * squared_norm((user, positive, negative)),
         }
         contrast = [
-            info_nce(first[side][rows], second[side], rows, config.temperature)
+            contrast_nodes(first[side], second[side], rows, config.temperature, "all")
             for first, second in combinations(hyper, 2)
             for side, rows in enumerate((users, positives))
         ]

@@ -16,7 +16,7 @@ from kdiffe_dgl.models.lightgcn import LightGCN, LightGCNConfig
 from kdiffe_dgl.models.peers.item_features import FeatureConfig, ItemFeatures, linear
 from kdiffe_dgl.models.peers.item_graph import item_graph
 from kdiffe_dgl.search import Between, Choices, SearchSpace
-from kdiffe_dgl.training.losses import bpr_loss, info_nce, squared_norm
+from kdiffe_dgl.training.losses import bpr_loss, contrast_nodes, squared_norm
 
 __all__ = ["MGCN", "MGCNConfig"]
 
@@ -131,9 +131,8 @@ class MGCN(LightGCN):
         every = behaviour + side
         nodes = users, positives + self.n_users, negatives + self.n_users
         user, positive, negative = (every[rows] for rows in nodes)
-        own = torch.arange(len(users), device=users.device)
         contrast = torch.stack(
-            [info_nce(side[rows], behaviour[rows], own, config.temperature) for rows in nodes[:2]]
+            [contrast_nodes(side, behaviour, rows, config.temperature, "batch") for rows in nodes[:2]]
         ).sum()
         weight = config.regularisation / (2 * len(users))
         return {

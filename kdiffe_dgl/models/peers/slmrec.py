@@ -108,17 +108,30 @@ class SLMRec(LightGCN):
         config = self.config
         encodings = self.encodings()
         every_user, every_item = self._fused(encodings)
-        own = torch.arange(len(users), device=users.device)
-        main = info_nce(every_user[users], every_item[positives], own, config.temperature)
-        fine = encodings[0][1][positives]
+        # The batch's items are the candidates, as often as they occur; each user and item is computed once.
+        chosen, rows = torch.unique(users, return_inverse=True)
+        candidates, places, counts = torch.unique(positives, return_inverse=True, return_counts=True)
+        weight = counts.to(every_item.dtype).log()
+        main = info_nce(
+            every_user[chosen], every_item[candidates], places, config.temperature, weight, rows=rows
+        )
+        fine = encodings[0][1][candidates]
         alignment = []
         for coarser, aligned, (_, items) in zip(self.coarser, self.aligned, encodings[1:], strict=True):
             fine = coarser(fine)
-            alignment.append(softmax_loss(fine / config.contrast_temperature, aligned(items[positives]), own))
-        weight = config.regularisation / (2 * len(users))
+            alignment.append(
+                softmax_loss(
+                    fine / config.contrast_temperature,
+                    aligned(items[candidates]),
+                    places,
+                    weight,
+                    rows=places,
+                )
+            )
+        norm_weight = config.regularisation / (2 * len(users))
         return {
             "softmax": main,
             "contrast": config.contrast_weight * torch.stack(alignment).sum(),
-            "regularisation": weight
+            "regularisation": norm_weight
             * squared_norm((self.user_embedding[users], self.item_embedding[positives])),
         }
