@@ -40,8 +40,9 @@ def compare(plan: Path, output: Path | None, grid: GridOptions) -> None:
 
     A plan with a budget (tune: 20) has settings searched first. Epochs are chosen on validation alone.
     Finished runs are used again and stopped ones gone on with, so a plan may be changed, and a command that
-    was interrupted be given again. Tables (Markdown, LaTeX, JSON) and figures are written; the exit status is
-    1 where a run failed.
+    was interrupted be given again. With records, what was measured is kept in small files, and what they hold
+    needs no run. Tables (Markdown, LaTeX, JSON) and figures are written; the exit status is 1 where a run
+    failed.
     """
     # Imported here: bad options are told without waiting for torch.
     from kdiffe_dgl.experiments.comparison import compare as run_comparison  # noqa: PLC0415
@@ -56,4 +57,8 @@ def compare(plan: Path, output: Path | None, grid: GridOptions) -> None:
         ),
         grid.quiet,
     )
-    tell(found, read.output, "results.json, tables.md, tables.tex and figures/")
+    runs = [run for result in found.datasets for entry in result.entries for run in entry.runs]
+    # Entries of the same settings share theirs.
+    of = len({(run.record, run.seed) for run in runs})
+    notes = [] if read.records is None else [f"records  {found.recorded} of {of} runs were in {read.records}"]
+    tell(found, read.output, "results.json, tables.md, tables.tex and figures/", notes)

@@ -12,7 +12,13 @@ from kdiffe_dgl.experiments.jobs import Job, JobResult
 
 __all__ = ["GridProgress"]
 
-_SAID = {"trained": "trained", "found": "finished before", "failed": "FAILED", "stopped": "stopped early"}
+_SAID = {
+    "trained": "trained",
+    "found": "finished before",
+    "recorded": "in the records",
+    "failed": "FAILED",
+    "stopped": "stopped early",
+}
 
 
 class GridProgress:
@@ -53,7 +59,7 @@ class GridProgress:
         """Remember how many runs there are; counting begins anew."""
         self._total, self._done = jobs, 0
         if self._all is not None:
-            self._bars.update(self._all, total=jobs, completed=0)
+            self._bars.update(self._all, description="runs", total=jobs, completed=0)
 
     def job_begins(self, job: Job) -> None:
         """Show a bar over the epochs of a run."""
@@ -82,3 +88,10 @@ class GridProgress:
         reason = f": {result.reason}" if result.reason else ""
         line = f"{self._done}{of}  {result.job.label}  {_SAID[result.state]}{took}{reason}"
         self._console.print(line, highlight=False, markup=False)
+
+    def measured(self, runs: int, total: int) -> None:
+        """Print a line when it begins, and count on the bar."""
+        if not runs:
+            self._console.print(f"measuring  {total} run{'' if total == 1 else 's'}", highlight=False)
+        if self._all is not None:
+            self._bars.update(self._all, description="measured", total=total, completed=runs)

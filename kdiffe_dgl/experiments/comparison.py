@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.display import tables_html
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.experiments.grid import Watcher, run_grid
-from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name
+from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
+from kdiffe_dgl.experiments.jobs import Job, Source, Sources, run_name
 from kdiffe_dgl.experiments.lock import only_one
+from kdiffe_dgl.experiments.measuring import Measuring
 from kdiffe_dgl.experiments.output import (
     FIGURES,
     RESULTS,
@@ -25,7 +25,8 @@ from kdiffe_dgl.experiments.output import (
 )
 from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
 from kdiffe_dgl.experiments.plan_tuning import Searches, search_settings
-from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, measure_run
+from kdiffe_dgl.experiments.records import Records
+from kdiffe_dgl.experiments.results import DatasetResult
 from kdiffe_dgl.experiments.study import require_optuna
 from kdiffe_dgl.experiments.summaries import dataset_tables
 from kdiffe_dgl.experiments.tables import ResultTable
@@ -50,10 +51,13 @@ class Comparison:
         What it was made of.
     datasets
         Its results, a data set each.
+    recorded
+        How many runs were taken from the records of the plan.
     """
 
     plan: Plan
     datasets: tuple[DatasetResult, ...]
+    recorded: int = 0
 
     @property
     def failures(self) -> list[str]:
@@ -130,7 +134,7 @@ class Comparison:
 
 
 def plan_jobs(
-    plan: Plan, device: str = "auto", found: Searches | None = None
+    plan: Plan, device: str = "auto", found: Searches | None = None, sources: Sources | None = None
 ) -> dict[str, dict[tuple[str, int], Job]]:
     """Return the jobs of a plan; every mistake in it is told before anything is trained.
 
@@ -142,6 +146,8 @@ def plan_jobs(
         Where to compute.
     found
         Data set and entry -> search whose best settings take the place of those that the plan starts from.
+    sources
+        Loads the data sets.
 
     Returns
     -------
@@ -153,9 +159,9 @@ def plan_jobs(
     InputError
         If a data set can't be read, lacks a split, or a setting does not fit.
     """
-    searches, jobs = found or {}, dict[str, dict[tuple[str, int], Job]]()
+    searches, sources, jobs = found or {}, sources or Sources(), dict[str, dict[tuple[str, int], Job]]()
     for name, path in plan.datasets.items():
-        dataset = RecDataset.load(path)
+        dataset = sources.load(Source(path))
         for split in ("train", "validation", "test"):
             if not len(dataset.pairs(split)):
                 raise InputError(f"data set {name}: the {split} split is empty; expected interactions in it")
@@ -194,7 +200,8 @@ def compare(
     """Train what is missing, measure all of it, and test who differs.
 
     Where the plan has a budget for tuning, settings are searched first, on validation. The epoch of every
-    run is chosen on validation, too, and the test split is read at that epoch alone.
+    run is chosen on validation, too, and the test split is read at that epoch alone. Where it names records,
+    runs and searches in them need no training, and what is measured now is kept there.
 
     Parameters
     ----------
@@ -217,8 +224,8 @@ def compare(
     Raises
     ------
     InputError
-        If the plan has a mistake, or another process is at work in its output. A run that fails is part of
-        the result.
+        If the plan has a mistake, a record is damaged, or another process is at work in its output. A run
+        that fails is part of the result.
 
     Examples
     --------
@@ -227,45 +234,35 @@ def compare(
     """
     if not isinstance(plan, Plan):
         plan = read_plan(plan)
-    require_output(plan.output)
-    planned = plan_jobs(plan, device)
-    found: Searches = {}
-    if plan.tune is not None:
-        require_optuna()
+    records = None if plan.records is None else Records(plan.records)
+    require_output(plan.output, plan.records)
+    sources = Sources()
+    planned = plan_jobs(plan, device, sources=sources)
+    if plan.tune is not None and records is None:
+        require_optuna()  # with records, there may be nothing to search
     with only_one(plan.output):
-        if plan.tune is not None:
-            found = search_settings(plan, jobs=jobs, threads=threads, device=device, watcher=watcher)
-            planned = plan_jobs(plan, device, found)
+        if records is not None:
+            records.make()
+        measuring = Measuring(plan, records, watcher or NoWatcher())
+        # Before a search, too: a damaged record is told before anything is trained.
+        recorded = measuring.recorded(planned, sources)
+        found = search_settings(
+            plan,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            watcher=watcher,
+            records=records,
+            sources=sources,
+        )
+        if found:
+            planned = plan_jobs(plan, device, found, sources)
+            recorded = measuring.recorded(planned, sources)
+        del sources  # the grid loads its own, and two data sets at once may not fit in memory
         unique = {job.folder: job for mine in planned.values() for job in mine.values()}
         (plan.output / RUNS).mkdir(exist_ok=True)
-        results = run_grid(unique.values(), n_jobs=jobs, threads=threads, watcher=watcher)
-    ended = {result.job.folder: result for result in results}
-    return Comparison(
-        plan, tuple(_measured(plan, name, mine, ended, found) for name, mine in planned.items())
-    )
-
-
-def _measured(
-    plan: Plan,
-    name: str,
-    jobs: Mapping[tuple[str, int], Job],
-    ended: Mapping[Path, JobResult],
-    searches: Searches,
-) -> DatasetResult:
-    dataset = RecDataset.load(plan.datasets[name])
-    cutoffs = plan.evaluation.cutoffs
-    entries = []
-    for entry in dict.fromkeys(entry for entry, _ in jobs):
-        mine = {seed: job for (whose, seed), job in jobs.items() if whose == entry}
-        measured = [
-            measure_run(dataset, job.folder, plan.metrics, plan.mask, cutoffs)
-            for job in mine.values()
-            if ended[job.folder].done
-        ]
-        failures = {
-            seed: ended[job.folder].reason for seed, job in mine.items() if not ended[job.folder].done
-        }
-        config = next(iter(mine.values())).config
-        search = searches.get((name, entry))
-        entries.append(EntryResult.of(entry, config, measured, failures, search))
-    return DatasetResult.of(name, dataset, plan.metrics, entries, plan.reference)
+        results = run_grid(unique.values(), n_jobs=jobs, threads=threads, watcher=watcher, recorded=recorded)
+        ended = {result.job.folder: result for result in results}
+        measuring.begins(ended)
+        datasets = tuple(measuring.dataset(name, mine, ended, found) for name, mine in planned.items())
+    return Comparison(plan, datasets, len(recorded))

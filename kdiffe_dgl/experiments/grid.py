@@ -7,7 +7,8 @@ the same call goes on where it stopped: finished runs are found, and a cut one c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Container, Iterable, Iterator, Sized
+from pathlib import Path
 from typing import Any, Protocol
 
 from kdiffe_dgl.errors import InputError
@@ -32,6 +33,9 @@ class Watcher(Protocol):
     def job_ends(self, result: JobResult) -> None:
         """Tell how a job ended."""
 
+    def measured(self, runs: int, total: int) -> None:
+        """Tell how many of the finished runs have been measured by now; 0 when that begins."""
+
 
 class NoWatcher:
     """Is told and says nothing."""
@@ -49,9 +53,17 @@ class NoWatcher:
     def job_ends(self, result: JobResult) -> None:
         """Do nothing."""
 
+    def measured(self, runs: int, total: int) -> None:
+        """Do nothing."""
+
 
 def run_grid(
-    jobs: Iterable[Job], *, n_jobs: int = 1, threads: int | None = None, watcher: Watcher | None = None
+    jobs: Iterable[Job],
+    *,
+    n_jobs: int = 1,
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+    recorded: Container[Path] = (),
 ) -> list[JobResult]:
     """Carry out jobs and return how each ended, in their order.
 
@@ -67,6 +79,8 @@ def run_grid(
         this process are left as they are.
     watcher
         Whom to tell, in this process.
+    recorded
+        Folders of jobs whose results are known from elsewhere: nothing is looked for or trained.
 
     Raises
     ------
@@ -81,14 +95,15 @@ def run_grid(
     watching = watcher or NoWatcher()
     watching.grid_begins(len(jobs) if isinstance(jobs, Sized) else None)
     if n_jobs == 1 and threads is None:
-        return _one_by_one(jobs, watching)
-    return _Pool(n_jobs, threads or max(1, (os.cpu_count() or 1) // n_jobs), watching).run(iter(jobs))
+        return _one_by_one(jobs, watching, recorded)
+    threads = threads or max(1, (os.cpu_count() or 1) // n_jobs)
+    return _Pool(n_jobs, threads, watching, recorded).run(iter(jobs))
 
 
-def _one_by_one(jobs: Iterable[Job], watcher: Watcher) -> list[JobResult]:
+def _one_by_one(jobs: Iterable[Job], watcher: Watcher, recorded: Container[Path]) -> list[JobResult]:
     sources, results = Sources(), []
     for job in jobs:
-        result = _found(job, sources)
+        result = _found(job, sources, recorded)
         if result is None:
             watcher.job_begins(job)
 
@@ -101,8 +116,10 @@ def _one_by_one(jobs: Iterable[Job], watcher: Watcher) -> list[JobResult]:
     return results
 
 
-def _found(job: Job, sources: Sources) -> JobResult | None:
+def _found(job: Job, sources: Sources, recorded: Container[Path]) -> JobResult | None:
     """Return the result of a job that needs no work: it is done, or can't be."""
+    if job.folder in recorded:
+        return JobResult(job, "recorded")
     try:
         return find(job, sources)
     except InputError as error:
@@ -120,10 +137,12 @@ class _Pool:
         Threads of each.
     watcher
         Whom to tell.
+    recorded
+        Folders of jobs that need no work.
     """
 
-    def __init__(self, size: int, threads: int, watcher: Watcher) -> None:
-        self._size, self._threads, self._watcher = size, threads, watcher
+    def __init__(self, size: int, threads: int, watcher: Watcher, recorded: Container[Path]) -> None:
+        self._size, self._threads, self._watcher, self._recorded = size, threads, watcher, recorded
         self._workers: list[Worker] = []
         self._places: dict[Worker, int] = {}
         self._results: dict[int, JobResult] = {}
@@ -152,7 +171,7 @@ class _Pool:
         return [self._results[place] for place in sorted(self._results)]
 
     def _begin(self, place: int, job: Job) -> None:
-        result = _found(job, self._sources)
+        result = _found(job, self._sources, self._recorded)
         if result is not None:
             self._results[place] = result
             self._watcher.job_ends(result)

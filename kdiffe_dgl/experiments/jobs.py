@@ -110,8 +110,8 @@ class JobResult:
     job
         The job.
     state
-        ``"trained"`` now; ``"found"`` finished from before; ``"failed"``, for the reason given; or
-        ``"stopped"`` by who watches, before its end.
+        ``"trained"`` now; ``"found"`` finished from before; ``"recorded"``, so that no run is needed;
+        ``"failed"``, for the reason given; or ``"stopped"`` by who watches, before its end.
     reason
         One sentence, where it failed.
     seconds
@@ -119,14 +119,14 @@ class JobResult:
     """
 
     job: Job
-    state: Literal["trained", "found", "failed", "stopped"]
+    state: Literal["trained", "found", "recorded", "failed", "stopped"]
     reason: str = ""
     seconds: float = 0.0
 
     @property
     def done(self) -> bool:
-        """Whether the run folder holds a finished run."""
-        return self.state in ("trained", "found")
+        """Whether there is a finished run, or its record."""
+        return self.state in ("trained", "found", "recorded")
 
 
 def trained_settings(config: RunConfig) -> dict[str, Any]:

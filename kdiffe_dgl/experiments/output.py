@@ -75,17 +75,33 @@ def file_name(name: str) -> str:
     return file_names([name])[name]
 
 
-def require_output(folder: Path) -> None:
-    """Refuse a place for results that holds something else.
+def require_output(folder: Path, records: Path | None = None) -> None:
+    """Refuse a place for results, or for records, that holds something else.
+
+    Parameters
+    ----------
+    folder
+        Where runs and results go.
+    records
+        Where records are, which may be within it.
 
     Raises
     ------
     InputError
-        If it is a file, or a folder with other content than runs or results of an experiment.
+        If one is a file, both are the same, or the first is a folder with other content than runs or
+        results of an experiment.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; expected a folder for runs and results")
-    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+    if records is not None:
+        if records.exists() and not records.is_dir():
+            raise InputError(f"{records}: is a file; expected a folder for records")
+        if records.resolve() == folder.resolve():
+            raise InputError(f"{records}: is the folder of runs and results; expected another for records")
+    inside = records.resolve() if records is not None else folder
+    if folder.is_dir() and any(
+        path.name != LOCK and not inside.is_relative_to(path.resolve()) for path in folder.iterdir()
+    ):
         ours = (RUNS, RESULTS, SEARCHES)
         if not any((folder / name).exists() for name in ours):
             raise InputError(

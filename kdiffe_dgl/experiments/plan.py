@@ -35,6 +35,7 @@ entries:                        # name in the tables: settings
 seeds: 5                        # or a list, such as [0, 7, 11]
 metrics: [recall@20, ndcg@20]
 # tune: 20                      # trials on validation for the settings of each entry on each data set
+# records: records              # small files of what was measured, to pass on and to extend
 # reference: KDiffE             # what the others are tested against; by default the best
 """
 """A plan to start from."""
@@ -104,6 +105,7 @@ class _PlanFile(Component):
     mask: tuple[Literal["train", "validation"], ...] = ("train",)
     reference: str | None = None
     tune: Budget | None = None
+    records: Path | None = None
 
     @field_validator("tune", mode="before")
     @classmethod
@@ -170,6 +172,9 @@ class Plan:
         Entry that the others are tested against; null: the best, by metric.
     tune
         What is spent on settings; null: those of the plan hold.
+    records
+        Folder of what was measured, see :class:`kdiffe_dgl.experiments.records.Records`: a run that it
+        holds needs no training; null: none is kept.
     """
 
     datasets: Mapping[str, Path]
@@ -182,6 +187,7 @@ class Plan:
     mask: tuple[Literal["train", "validation"], ...] = ("train",)
     reference: str | None = None
     tune: Budget | None = None
+    records: Path | None = None
 
     def __post_init__(self) -> None:
         if self.reference is not None and self.reference not in self.entries:
@@ -218,6 +224,7 @@ class Plan:
             "mask": list(self.mask),
             "reference": self.reference,
             "tune": None if self.tune is None else self.tune.model_dump(),
+            "records": None if self.records is None else str(self.records),
         }
 
 
@@ -262,6 +269,7 @@ def read_plan(given: str | Path | Mapping[str, Any]) -> Plan:
             file.mask,
             file.reference,
             file.tune,
+            None if file.records is None else folder / file.records,
         )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error

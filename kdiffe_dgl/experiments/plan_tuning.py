@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import Watcher
-from kdiffe_dgl.experiments.jobs import identity_name
+from kdiffe_dgl.experiments.jobs import Source, Sources, identity_name
 from kdiffe_dgl.experiments.output import SEARCHES, file_name
-from kdiffe_dgl.experiments.plan import Plan, entry_config
-from kdiffe_dgl.experiments.tuning import TuneOptions, declared_space, identity, tune
+from kdiffe_dgl.experiments.plan import Budget, Plan, entry_config
+from kdiffe_dgl.experiments.records import Records
+from kdiffe_dgl.experiments.tuned import with_values
+from kdiffe_dgl.experiments.tuning import JOURNAL, TuneOptions, declared_space, identity, search
+from kdiffe_dgl.search import Searched
 from kdiffe_dgl.training.config import RunConfig
 
 __all__ = ["Search", "Searches", "search_settings"]
@@ -28,21 +31,30 @@ class Search:
     settings
         The best settings.
     folder
-        Where the journal, tables and figures of the search are.
+        Where the journal, tables and figures of the search are; null where only its record is there.
     trials
         Trials that have ended, stopped and failed ones included.
     value
         The best trial's validation metric.
+    record
+        The file that tells of it, see :class:`kdiffe_dgl.experiments.records.Records`; null where no records
+        are kept.
     """
 
     settings: RunConfig
-    folder: Path
+    folder: Path | None
     trials: int
     value: float
+    record: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return types that JSON knows."""
-        return {"folder": str(self.folder), "trials": self.trials, "value": self.value}
+        return {
+            "folder": None if self.folder is None else str(self.folder),
+            "trials": self.trials,
+            "value": self.value,
+            "record": None if self.record is None else str(self.record),
+        }
 
 
 Searches = Mapping[tuple[str, str], Search]
@@ -56,6 +68,8 @@ def search_settings(
     threads: int | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
+    records: Records | None = None,
+    sources: Sources | None = None,
 ) -> Searches:
     """Search the settings of all entries that have some to search, with the budget of the plan.
 
@@ -69,44 +83,93 @@ def search_settings(
         A plan with a budget.
     jobs, threads, device, watcher
         As of :func:`kdiffe_dgl.experiments.compare`.
+    records
+        Searches in them, of exactly as many trials, are not carried out; the others are recorded there.
+    sources
+        Loads the data sets.
+
+    Raises
+    ------
+    InputError
+        If Optuna is missing and there is something to search, or a record is damaged.
     """
     found: dict[tuple[str, str], Search] = {}
     budget = plan.tune
     if budget is None:
         return found
+    sources = sources or Sources()
+    # All records first: a damaged one is told before anything is trained.
+    if records is not None:
+        held = {(task.name, task.entry): _recorded(task, records) for task in _tasks(plan, budget, sources)}
+        found.update({which: known for which, known in held.items() if known is not None})
+    for task in _tasks(plan, budget, sources):
+        if (task.name, task.entry) in found:
+            continue
+        result = search(
+            plan.datasets[task.name],
+            task.dataset,
+            task.folder,
+            task.config,
+            task.space,
+            task.options,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            watcher=watcher,
+            label=f"{task.entry} on {task.name}, ",
+        )
+        try:
+            best = result.best
+        except InputError:
+            continue  # its runs have the settings of the first trial, and tell why
+        result.write()
+        value, trials, kept = best.value or 0.0, len(result.trials), None
+        if records is not None:
+            kept = records.keep_search(task.dataset, task.identity, trials, value, best.values)
+        found[task.name, task.entry] = Search(result.best_settings(), task.folder, trials, value, kept)
+    return found
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A search that a plan asks for."""
+
+    name: str
+    entry: str
+    dataset: RecDataset
+    config: RunConfig
+    space: Mapping[str, Searched]
+    options: TuneOptions
+    identity: Mapping[str, Any]
+    folder: Path
+
+
+def _tasks(plan: Plan, budget: Budget, sources: Sources) -> Iterator[_Task]:
+    """Yield the searches of a plan, data set by data set."""
+    options = TuneOptions(budget.trials, None, budget.seed, budget.pruner)
     for name, path in plan.datasets.items():
-        dataset = RecDataset.load(path)
         for entry, own in plan.entries.items():
             if name in own.skip or not own.tune:
                 continue
-            config = entry_config(plan, entry, name)
-            settings = own.for_dataset(name)
-            overrides = (*plan.overrides, *settings.set)
-            space = declared_space(config, dataset, overrides)
-            if not space:
-                continue
-            options = TuneOptions(budget.trials, None, budget.seed, budget.pruner)
-            # Named by what a search insists on: other settings, or another space, are another search.
-            own_name = identity_name(config.name, identity(dataset, config, space, options))
-            result = tune(
-                path,
-                plan.output / SEARCHES / file_name(dataset.name) / own_name,
-                model=settings.model,
-                preset_name=settings.preset,
-                config=settings.config,
-                overrides=overrides,
-                options=options,
-                jobs=jobs,
-                threads=threads,
-                device=device,
-                watcher=watcher,
-                label=f"{entry} on {name}, ",
-            )
-            try:
-                best = result.best
-            except InputError:
-                continue  # its runs have the settings of the first trial, and tell why
-            result.write()
-            chosen = replace(result.best_settings(), evaluation=plan.evaluation)
-            found[name, entry] = Search(chosen, result.folder, len(result.trials), best.value or 0.0)
-    return found
+            dataset, config = sources.load(Source(path)), entry_config(plan, entry, name)
+            space = declared_space(config, dataset, (*plan.overrides, *own.for_dataset(name).set))
+            if space:
+                # Named by what a search insists on: other settings, or another space, are another search.
+                about = identity(dataset, config, space, options)
+                folder = plan.output / SEARCHES / file_name(dataset.name) / identity_name(config.name, about)
+                yield _Task(name, entry, dataset, config, space, options, about, folder)
+
+
+def _recorded(task: _Task, records: Records) -> Search | None:
+    """Return what the records hold of a search; null where that is nothing."""
+    trials = task.options.trials
+    known = records.search(task.dataset, task.identity, trials, list(task.space))
+    if known is None:
+        return None
+    value, values = known
+    file = records.search_file(task.dataset, task.identity, trials)
+    try:
+        chosen = with_values(task.config, values)
+    except InputError as error:
+        raise InputError(f"{file}: holds values that do not fit ({error})") from error
+    return Search(chosen, task.folder if (task.folder / JOURNAL).is_file() else None, trials, value, file)

@@ -39,7 +39,7 @@ class RunResult:
     seed
         Its seed.
     folder
-        Its run folder.
+        Its run folder; null where only its record is there.
     best_epoch, epochs
         The epoch chosen on validation, and how many were trained.
     seconds
@@ -50,10 +50,13 @@ class RunResult:
         Test figures by groups, see :func:`kdiffe_dgl.evaluation.groups.group_values`.
     versions
         Package -> version that it was trained with.
+    record
+        The file that holds its values by user, see :class:`kdiffe_dgl.experiments.records.Records`; null
+        where no records are kept.
     """
 
     seed: int
-    folder: Path
+    folder: Path | None
     best_epoch: int
     epochs: int
     seconds: float
@@ -61,10 +64,12 @@ class RunResult:
     test: Mapping[str, float]
     groups: Mapping[str, Mapping[str, Mapping[str, float | int]]]
     versions: Mapping[str, str]
+    record: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return types that JSON knows."""
-        return {**vars(self), "folder": str(self.folder)}
+        places = {"folder": self.folder, "record": self.record}
+        return {**vars(self), **{name: None if path is None else str(path) for name, path in places.items()}}
 
 
 def measure_run(
@@ -113,9 +118,9 @@ def measure_run(
         groups=group_values(judged, test, metrics),
         versions=run.folder.info.versions,
     )
-    # The values by user of all metrics of all runs would fill the memory.
+    # The values by user of all metrics of all runs would fill the memory; hits are told by the groups.
     kept = {metric: test.per_user[metric] for metric in metrics}
-    return result, replace(test, per_user=kept)
+    return result, replace(test, per_user=kept, hits_by_item={})
 
 
 @dataclass
@@ -159,8 +164,15 @@ class EntryResult:
         return cls(name, config, [run for run, _ in measured], dict(failures), mean, search)
 
     def summary(self, split: str = "test") -> dict[str, SeedSummary]:
-        """Return mean and deviation over seeds of each metric; empty without a finished run."""
-        return over_seeds([getattr(run, split) for run in self.runs]) if self.runs else {}
+        """Return mean and deviation over seeds of each metric; empty without a finished run.
+
+        Validation figures are those of training: runs of plans that differed in cutoffs may share but some.
+        """
+        figures: list[Mapping[str, float]] = [getattr(run, split) for run in self.runs]
+        if not figures:
+            return {}
+        shared = [metric for metric in figures[0] if all(metric in each for each in figures)]
+        return over_seeds([{metric: each[metric] for metric in shared} for each in figures])
 
     def group_summary(self, kind: str) -> dict[str, dict[str, SeedSummary]]:
         """Return label of a group -> metric -> mean and deviation over seeds.

@@ -26,7 +26,7 @@ from kdiffe_dgl.search import Needs, Searched, search_space
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig, TrainingConfig
 
-__all__ = ["TuneOptions", "declared_space", "identity", "tune", "without_test"]
+__all__ = ["JOURNAL", "TuneOptions", "declared_space", "identity", "search", "tune", "without_test"]
 
 JOURNAL = "study.jsonl"
 TRIALS = "trials"
@@ -239,17 +239,64 @@ def tune(
     """
     options = options or TuneOptions()
     require_optuna()
-    data, folder = Path(data), Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; expected a folder for the search")
-    others = {path.name for path in folder.iterdir()} - {LOCK} if folder.is_dir() else set()
-    if others and not (folder / JOURNAL).is_file():
-        raise InputError(f"{folder}: holds other files; expected a new or empty folder, or one of a search")
     dataset = RecDataset.load(data)
     settings = settings_for(preset_name, config, overrides, model)
     space = declared_space(settings, dataset, overrides)
     if not space:
         raise InputError(f"model {settings.name}: has no setting to search; expected one that declares some")
+    return search(
+        Path(data),
+        dataset,
+        Path(folder),
+        settings,
+        space,
+        options,
+        jobs=jobs,
+        threads=threads,
+        device=device,
+        watcher=watcher,
+        label=label,
+    )
+
+
+def search(
+    data: Path,
+    dataset: RecDataset,
+    folder: Path,
+    settings: RunConfig,
+    space: Mapping[str, Searched],
+    options: TuneOptions,
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    label: str = "",
+) -> Tuning:
+    """Search settings, as :func:`tune` does, with data and settings that have been read.
+
+    Parameters
+    ----------
+    data, dataset
+        Folder of the data set, and what was read from it.
+    folder, options, jobs, threads, device, watcher, label
+        As of :func:`tune`.
+    settings
+        Settings to start from.
+    space
+        What is tried, see :func:`declared_space`.
+
+    Raises
+    ------
+    InputError
+        If Optuna is missing, a split is empty, or the folder is taken or in use.
+    """
+    require_optuna()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; expected a folder for the search")
+    others = {path.name for path in folder.iterdir()} - {LOCK} if folder.is_dir() else set()
+    if others and not (folder / JOURNAL).is_file():
+        raise InputError(f"{folder}: holds other files; expected a new or empty folder, or one of a search")
     for split in ("train", "validation"):
         if not len(dataset.pairs(split)):
             raise InputError(
@@ -261,7 +308,7 @@ def tune(
         study = Study(folder / JOURNAL, about, space, start, options.seed, options.pruner)
         # Runs of a process that was killed.
         shutil.rmtree(folder / TRIALS, ignore_errors=True)
-        search = _Search(
+        watching = _Search(
             study,
             options,
             settings,
@@ -272,7 +319,7 @@ def tune(
             label,
         )
         try:
-            run_grid(search.jobs(), n_jobs=jobs, threads=threads, watcher=search)
+            run_grid(watching.jobs(), n_jobs=jobs, threads=threads, watcher=watching)
         finally:
             shutil.rmtree(folder / TRIALS, ignore_errors=True)
     return Tuning(
