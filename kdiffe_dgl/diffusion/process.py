@@ -16,6 +16,7 @@ products that all rows of a step share: see :mod:`kdiffe_dgl.diffusion.products`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +27,9 @@ from kdiffe_dgl.diffusion.products import LossProducts, ReverseProducts, draw_no
 from kdiffe_dgl.diffusion.rows import RowBatch, SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 
-__all__ = ["DiffusionProcess", "RowSums", "hidden_noise", "squared_error"]
+__all__ = ["DiffusionProcess", "RowSums", "Weighting", "hidden_noise", "squared_error"]
+
+Weighting = Literal["snr", "rows"]
 
 
 def hidden_noise(weight: Tensor, rows: int, generator: torch.Generator) -> Tensor:
@@ -130,12 +133,20 @@ class DiffusionProcess:
     dropout
         Probability of hiding an observed edge from the input of the denoiser in training; the others
         are scaled up. The target keeps all edges.
+    weighting
+        ``"snr"``: the error of a row is its mean over the columns, by the weight of its timestep (KDiffE);
+        ``"rows"``: all timesteps count alike, and the error of a row of n edges is divided by √n.
     """
 
     def __init__(
-        self, schedule: LinearVarianceSchedule, denoiser: FactorisedDenoiser, dropout: float = 0.0
+        self,
+        schedule: LinearVarianceSchedule,
+        denoiser: FactorisedDenoiser,
+        dropout: float = 0.0,
+        weighting: Weighting = "snr",
     ) -> None:
         self.schedule, self.denoiser, self.dropout = schedule, denoiser, dropout
+        self.weighting = weighting
 
     def loss(
         self,
@@ -216,8 +227,13 @@ class DiffusionProcess:
         activation = torch.tanh(state + net.shift(timesteps, context, products.column_sum))
         overlap = (sums.output * activation).sum(dim=1) + sums.bias
         energy = _energy(activation, products.gram, products.bias_output, products.bias_square)
-        error = (sums.counts - 2 * overlap + energy) / net.width
-        reconstruction = self.schedule.loss_weight(timesteps) * error
+        error = sums.counts - 2 * overlap + energy
+        if self.weighting == "snr":
+            reconstruction = self.schedule.loss_weight(timesteps) * (error / net.width)
+        else:
+            # SNR weights differ by orders of magnitude, so that of a batch the few rows at t = 1 count; and
+            # a node that thousands touch errs more than all others together.
+            reconstruction = error / sums.counts.clamp(min=1).to(error.dtype).sqrt()
         if target is None or products.guided is None or products.guided_bias is None:
             return reconstruction, torch.zeros_like(reconstruction)
         return reconstruction, guidance_penalty(activation, products.guided, products.guided_bias, target)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.diffusion.denoiser import Conditioning, FactorisedDenoiser
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
-from kdiffe_dgl.diffusion.process import DiffusionProcess
+from kdiffe_dgl.diffusion.process import DiffusionProcess, Weighting
 from kdiffe_dgl.diffusion.products import ReverseProducts
 from kdiffe_dgl.diffusion.regenerate import top_of_blocks, top_order
 from kdiffe_dgl.diffusion.rows import RowBatch, SparseRows
@@ -52,15 +52,26 @@ class DiffusionConfig(Component):
     """Share of observed edges hidden from the denoiser in training."""
     guidance: float = Field(0.5, ge=0)
     """Weight λ of the guidance penalty."""
+    weighting: Weighting = "snr"
+    """What an error counts: by the signal-to-noise ratio of its timestep (paper), or in all timesteps alike
+    and divided by the root of the row's number of edges, so that no row outweighs all others."""
     learning_rate: float = Field(1e-3, gt=0)
     """Step size of the denoiser's own optimiser."""
     batch_size: int = Field(2048, ge=1)
-    """Rows a step, where ``max_steps`` allows."""
+    """Rows a step, where ``min_steps`` and ``max_steps`` allow."""
+    min_steps: int = Field(1, ge=1)
+    """Least steps a pass over the rows: of a small graph they get smaller batches."""
     max_steps: int = Field(32, ge=1)
     """Most steps a pass over the rows. A step costs a pass over all columns beside its rows, so that on
     a large graph the batches grow, and the time of an epoch with the edges, not with their square."""
     epochs: int = Field(1, ge=1)
     """Passes over the rows for each epoch of the recommender."""
+
+    @model_validator(mode="after")
+    def _some_number_of_steps(self) -> DiffusionConfig:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps of at most max_steps, {self.max_steps}")
+        return self
 
     @model_validator(mode="after")
     def _noise_steps_exist(self) -> DiffusionConfig:
@@ -104,7 +115,7 @@ class GraphDiffusion(nn.Module):
         schedule = LinearVarianceSchedule(
             config.steps, config.noise_scale, config.noise_min, config.noise_max
         )
-        self.process = DiffusionProcess(schedule, self.denoiser, config.dropout)
+        self.process = DiffusionProcess(schedule, self.denoiser, config.dropout, config.weighting)
         self.optimiser = adam(list(self.denoiser.parameters()), config.learning_rate)
 
     @property
@@ -132,7 +143,9 @@ class GraphDiffusion(nn.Module):
             Mean loss of a row.
         """
         total, device = torch.zeros((), device=self.rows.device), self.rows.device
-        size = max(self.config.batch_size, -(-len(self.rows) // self.config.max_steps))
+        config, n_rows = self.config, len(self.rows)
+        size = min(config.batch_size, -(-n_rows // config.min_steps))
+        size = max(1, size, -(-n_rows // config.max_steps))
         for _ in range(self.config.epochs):
             order = self.rows[torch.randperm(len(self.rows), generator=generator, device=device)]
             for rows in order.split(size):

@@ -26,7 +26,7 @@ __all__ = [
 
 
 CandidateSource = Literal["two_hop", "neighbours"]
-Scoring = Literal["reconstruction", "context", "structure"]
+Scoring = Literal["reconstruction", "held_out", "context", "structure"]
 Selection = Literal["scored", "random", "all"]
 
 
@@ -70,8 +70,9 @@ class KnowledgeConfig(Component):
     """Which knowledge graph the main view reads; the other one is contrasted with it."""
     scoring: Scoring = "reconstruction"
     """What regeneration scores a known edge by: the row that the denoiser reconstructs (paper); or evidence
-    without the edge itself, set against random triples: whether the entity's items are liked by the same
-    users (``context``), or whether the rest of the graph makes the triple likely (``structure``)."""
+    without the edge itself, set against random triples: what the denoiser reconstructs of a row that lacks
+    the edge (``held_out``), whether the entity's items are liked by the same users (``context``), or whether
+    the rest of the graph makes the triple likely (``structure``)."""
     passing: float = Field(0.2, ge=0, le=1)
     """Share of random triples that may pass, where the scoring is by evidence; known edges with a better
     score stay."""

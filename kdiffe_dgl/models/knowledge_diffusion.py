@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdiffe_dgl.diffusion.candidates import from_neighbours, two_hop, unite
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
+from kdiffe_dgl.diffusion.held_out import held_out_evidence
 from kdiffe_dgl.diffusion.regenerate import pair_keys, row_quota, thin, top_order
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
@@ -73,8 +74,16 @@ class KnowledgeDiffusion(GraphDiffusion):
         device: torch.device,
         neighbours: SparseRows | None = None,
     ) -> None:
-        rows = SparseRows.from_pairs(edges.head, edges.tail, n_entities, n_entities)
+        trust: TripleTrust | None = None
+        ends = edges.head, edges.tail
+        if config.scoring != "reconstruction" and config.selection != "all":
+            trust = TripleTrust(edges, interactions.shape[1], config.scoring, generator)
+        if trust is not None and config.scoring == "held_out":
+            # The denoiser is to know random triples no worse than the others, so it sees them all.
+            ends = torch.cat([trust.head, trust.tail]), torch.cat([trust.tail, trust.head])
+        rows = SparseRows.from_pairs(*ends, n_entities, n_entities)
         super().__init__(rows, config.diffusion, context_dim, generator, device)
+        self._trust = trust
         self.edges, self.settings, self.n_items = edges, config, interactions.shape[1]
         # What regeneration needs of the edges is the same every epoch.
         proposals = []
@@ -92,9 +101,14 @@ class KnowledgeDiffusion(GraphDiffusion):
         incidence = np.ones(ends.shape[1], dtype=np.float32), (ends[0], ends[1])
         from_items = row_normalised(sp.csr_matrix(incidence, shape=(n_entities, self.n_items)))
         self._entity_mean = Propagation.from_scipy(from_items).to(device)
-        self._trust: TripleTrust | None = None
-        if config.scoring != "reconstruction" and config.selection != "all":
-            self._trust = TripleTrust(edges, self.n_items, config.scoring, generator)
+
+    @property
+    def _asks_denoiser(self) -> bool:
+        """Whether regeneration needs the denoiser; a random choice needs to know how many edges are held."""
+        scoring, selection = self.settings.scoring, self.settings.selection
+        if scoring == "reconstruction":
+            return selection == "scored"
+        return scoring == "held_out" and selection != "all"
 
     def context(self, users: Tensor) -> Tensor:
         """Return the collaborative context of every entity, ``[entities, dim]``.
@@ -124,7 +138,7 @@ class KnowledgeDiffusion(GraphDiffusion):
         float
             0 where regeneration does not ask the denoiser, which then is not trained.
         """
-        if self.settings.scoring != "reconstruction" or self.settings.selection != "scored":
+        if not self._asks_denoiser:
             return 0.0
         basis = context
         if self.settings.guidance_columns == "items":
@@ -150,7 +164,7 @@ class KnowledgeDiffusion(GraphDiffusion):
             ends give to it; otherwise see :meth:`TripleTrust.scores`.
         """
         if self._trust is not None:
-            return self._trust.scores(context).to(context.device)
+            return self._trust.scores(self._evidence(self._trust, context, generator)).to(context.device)
         rows, columns = self.matrix.coordinates()
         scores = self.score_edges(rows, columns, context, generator)
         keys, width = rows * self.matrix.width + columns, self.matrix.width
@@ -186,12 +200,20 @@ class KnowledgeDiffusion(GraphDiffusion):
             torch.isin(self._edge_pairs, pairs), torch.cat([ends[0], ends[1]]), torch.cat([ends[1], ends[0]])
         )
 
+    def _evidence(self, trust: TripleTrust, context: Tensor, generator: torch.Generator) -> np.ndarray:
+        """Return what speaks for each triple and decoy, ``[triples + decoys, kinds]``."""
+        if self.settings.scoring != "held_out":
+            return trust.gather(context)
+        head, tail = trust.head.to(self.rows.device), trust.tail.to(self.rows.device)
+        return held_out_evidence(self, head, tail, context, generator).cpu().double().numpy()
+
     def _known_kept(self, context: Tensor, generator: torch.Generator) -> Tensor:
         """Return which edges pass by evidence, as many of each row at random, or all; bool ``[edges]``."""
         everything = torch.ones(len(self.edges), dtype=torch.bool, device=self.rows.device)
         if self._trust is None:
             return everything
-        kept = self._trust.kept(context, self.settings.passing).to(everything.device)
+        evidence = self._evidence(self._trust, context, generator)
+        kept = self._trust.kept(evidence, self.settings.passing).to(everything.device)
         if self.settings.selection == "scored":
             return kept
         # Pairs of entities, each counted at its lower end, so that an edge and its inverse go together.

@@ -16,7 +16,7 @@ from kdiffe_dgl.graph.hetero import INVERSE, KnowledgeEdges
 
 __all__ = ["Evidence", "TripleTrust"]
 
-Evidence = Literal["context", "structure"]
+Evidence = Literal["held_out", "context", "structure"]
 
 DECOY_SHARE = 0.1
 """Decoys put into the graph, as a share of a relation's triples."""
@@ -39,15 +39,20 @@ class TripleTrust:
     evidence
         ``"context"``: whether an entity's items are liked by the same users, which tells what matters for the
         recommendation; ``"structure"``: whether the rest of the graph makes the triple likely, which tells
-        what may be true.
+        what may be true; ``"held_out"``: what a denoiser makes of rows without the triple, which is gathered
+        elsewhere (:mod:`kdiffe_dgl.diffusion.held_out`).
     generator
         Source of the decoys (on the CPU).
+
+    Attributes
+    ----------
+    head, tail
+        Ends of the triples and of the decoys among them, int64 ``[triples + decoys]`` each, on the CPU.
     """
 
     def __init__(
         self, edges: KnowledgeEdges, n_items: int, evidence: Evidence, generator: torch.Generator
     ) -> None:
-        self.evidence = evidence
         named = torch.tensor([not name.endswith(INVERSE) for name in edges.relation_names])
         forward = torch.nonzero(named[edges.relation.cpu()]).squeeze(1)
         triples, inverse = edges.triple.cpu()[forward].unique(return_inverse=True)
@@ -62,13 +67,14 @@ class TripleTrust:
         kinds = [torch.zeros(len(head), dtype=torch.int64)]
         # What joins a relation's own heads and tails is hard to tell; what joins anything is another thing.
         # Of the context only the former tell: between two entities that are no items there is none.
-        sorts: tuple[Ends, ...] = ("relation", "any") if evidence == "structure" else ("relation",)
+        sorts: tuple[Ends, ...] = ("relation",) if evidence == "context" else ("relation", "any")
         for kind, ends in enumerate(sorts, start=1):
             drawn = random_triples(head, relation, tail, counts, edges.n_entities, generator, ends)
             kinds.append(torch.full((len(drawn[0]),), kind))
             head, relation, tail = (
                 torch.cat(both) for both in zip((head, relation, tail), drawn, strict=True)
             )
+        self.head, self.tail = head, tail
         self._head, self._relation, self._tail = head.numpy(), relation.numpy(), tail.numpy()
         self._n_relations, self._kind = n_relations, torch.cat(kinds).numpy()
         shape = edges.n_entities, edges.n_entities
@@ -79,14 +85,16 @@ class TripleTrust:
         adjacency.eliminate_zeros()
         adjacency.data[:] = 1
         self._incidence = adjacency[:, :n_items].tocsr()
-        self._found: list[np.ndarray] | None = None
-        if evidence == "structure":
-            # The graph stands still, and so does what it says.
-            found = structure_evidence(adjacency, self._relation, self._head, self._tail)
-            self._found = self._calibrated(found)
+        # The graph stands still, and so does what it says.
+        self._structure = (
+            structure_evidence(adjacency, self._relation, self._head, self._tail)
+            if evidence == "structure"
+            else None
+        )
+        self._last: tuple[np.ndarray, list[np.ndarray]] | None = None
 
-    def scores(self, context: Tensor) -> Tensor:
-        """Score all edges of the graph.
+    def gather(self, context: Tensor) -> np.ndarray:
+        """Gather what speaks for each triple and decoy, by context or structure.
 
         Parameters
         ----------
@@ -95,21 +103,39 @@ class TripleTrust:
 
         Returns
         -------
+        numpy.ndarray
+            float64 ``[triples + decoys, kinds]``.
+        """
+        if self._structure is not None:
+            return self._structure
+        items = context[: self._incidence.shape[1]].cpu().double().numpy()
+        return context_agreement(self._incidence, items, self._head, self._tail)[:, None]
+
+    def scores(self, evidence: np.ndarray) -> Tensor:
+        """Score all edges of the graph.
+
+        Parameters
+        ----------
+        evidence
+            What speaks for each triple and decoy, ``[triples + decoys, kinds]``.
+
+        Returns
+        -------
         Tensor
             An inverse like its triple, float64 ``[edges]`` on the CPU: the probability that it is more than a
             random triple, see :mod:`kdiffe_dgl.diffusion.calibration`; of two kinds of random triples, the
             lesser one.
         """
-        found = self._by_kind(context)
+        found = self._by_kind(evidence)
         least = np.min([each[self._kind == 0] for each in found], axis=0)
         return torch.from_numpy(least)[self._triple_of_edge]
 
-    def kept(self, context: Tensor, passing: float) -> Tensor:
+    def kept(self, evidence: np.ndarray, passing: float) -> Tensor:
         """Tell which edges have a score that only a share of random ones reaches, of each kind of these.
 
         Parameters
         ----------
-        context
+        evidence
             As for :meth:`scores`.
         passing
             That share.
@@ -121,17 +147,15 @@ class TripleTrust:
         """
         stays = [
             score[self._kind == 0] > threshold_of(score[self._kind == kind], passing)
-            for kind, score in enumerate(self._by_kind(context), start=1)
+            for kind, score in enumerate(self._by_kind(evidence), start=1)
         ]
         return torch.from_numpy(np.all(stays, axis=0))[self._triple_of_edge]
 
-    def _by_kind(self, context: Tensor) -> list[np.ndarray]:
+    def _by_kind(self, evidence: np.ndarray) -> list[np.ndarray]:
         """Return the scores against each kind of decoys: see :meth:`_calibrated`."""
-        if self._found is not None:
-            return self._found
-        items = context[: self._incidence.shape[1]].cpu().double().numpy()
-        agreement = context_agreement(self._incidence, items, self._head, self._tail)
-        return self._calibrated(agreement[:, None])
+        if self._last is None or self._last[0] is not evidence:
+            self._last = evidence, self._calibrated(evidence)
+        return self._last[1]
 
     def _calibrated(self, evidence: np.ndarray) -> list[np.ndarray]:
         """Set the triples against each kind of decoys alone: together, the easy kind would hide the hard one.

@@ -186,7 +186,7 @@ def test_context_tells_relevant_relations_from_noise() -> None:
     users = np.random.default_rng(0).normal(size=(dataset.n_users, 128))
     context = torch.from_numpy(interactions.T @ users / np.maximum(interactions.sum(axis=0).T, 1))
     trust = TripleTrust(edges, dataset.n_items, "context", torch.Generator().manual_seed(0))
-    scores = trust.scores(context)
+    scores = trust.scores(trust.gather(context))
     relation = np.array(edges.relation_names)[edges.relation.numpy()]
     relevant = np.isin([name.split("^")[0] for name in relation], made.config.relevant)
     assert len(scores) == len(edges)
@@ -194,4 +194,4 @@ def test_context_tells_relevant_relations_from_noise() -> None:
     # An edge and its inverse stay or go together.
     of_triple = [set(scores[edges.triple == number].tolist()) for number in range(20)]
     assert all(len(found) == 1 for found in of_triple)
-    assert torch.equal(trust.kept(context, 1.0), torch.ones(len(edges), dtype=torch.bool))
+    assert torch.equal(trust.kept(trust.gather(context), 1.0), torch.ones(len(edges), dtype=torch.bool))

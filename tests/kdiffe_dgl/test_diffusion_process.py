@@ -13,7 +13,7 @@ from scipy.stats import kstest
 
 from kdiffe_dgl.diffusion.denoiser import FactorisedDenoiser, time_embedding
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
-from kdiffe_dgl.diffusion.process import DiffusionProcess, hidden_noise, squared_error
+from kdiffe_dgl.diffusion.process import DiffusionProcess, Weighting, hidden_noise, squared_error
 from kdiffe_dgl.diffusion.rows import RowBatch, SparseRows
 from kdiffe_dgl.diffusion.schedule import LinearVarianceSchedule
 from kdiffe_dgl.errors import InputError
@@ -51,9 +51,11 @@ def dense_forward(
     return torch.tanh(hidden) @ net.output.t() + net.output_bias
 
 
+@pytest.mark.parametrize("weighting", ["snr", "rows"])
 @pytest.mark.parametrize("conditioning", ["vector", "scalar", "none"])
-def test_loss_and_gradients_equal_the_dense_computation(conditioning: str) -> None:
+def test_loss_and_gradients_equal_the_dense_computation(conditioning: str, weighting: Weighting) -> None:
     process, matrix = make_process(conditioning), make_rows()
+    process.weighting = weighting
     generator = torch.Generator().manual_seed(1)
     rows = torch.tensor([0, 3, 3, 8, 5, 1])
     t = torch.tensor([0, 1, 5, 2, 3, 4])
@@ -75,6 +77,8 @@ def test_loss_and_gradients_equal_the_dense_computation(conditioning: str) -> No
     predicted = dense_forward(process, x_t, t, context[rows])
     snr = schedule.alpha_bar / (1 - schedule.alpha_bar)
     weight = torch.tensor([1.0 if s == 0 else float(snr[s - 1] - snr[s]) for s in t.tolist()])
+    if weighting == "rows":
+        weight = WIDTH / x0.sum(dim=1).clamp(min=1).sqrt()
     reconstruction = weight * (x0 - predicted).square().mean(dim=1)
     penalty = (predicted @ guidance.basis - guidance.target[rows]).square().mean(dim=1)
     (reconstruction + 0.7 * penalty).sum().backward()
