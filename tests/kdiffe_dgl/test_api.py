@@ -18,8 +18,8 @@ from kdiffe_dgl.training.config import preset, resolve
 from kdiffe_dgl.training.trainer import NoProgress
 
 SMALL = ["model.dim=8", "training.epochs=1", "training.batch_size=16"]
-# Generated graphs in the score, so that something connects all users with their lists.
-SCORED = [*SMALL, "model.modality.score_weight=0.1"]
+# Generated graphs in the score, and all facts, so that something connects all users with their lists.
+SCORED = [*SMALL, "model.modality.score_weight=0.1", "model.knowledge.main=full"]
 
 
 @pytest.fixture(scope="module")
