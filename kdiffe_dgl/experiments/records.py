@@ -8,8 +8,9 @@
 ``DATASET/search-MODEL-DIGEST.json``        the best values that a search of settings found
 =========================================== ==========================================================
 
-The digests are of settings, data and, for searches, all that a search insists on. Files are written whole and
-sorted: the same content gives the same bytes. Nothing is pickled.
+The digests are of data, of the settings that are not the defaults and, for searches, of all else that a
+search insists on: a version that knows more settings still finds what an older one measured. Files are
+written whole and sorted: the same content gives the same bytes. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kdiffe_dgl.experiments.measures import Measured, Measures
 from kdiffe_dgl.experiments.output import file_name
 from kdiffe_dgl.experiments.results import RunResult
 from kdiffe_dgl.serving import files
-from kdiffe_dgl.training.config import RunConfig
+from kdiffe_dgl.training.config import RunConfig, resolve
 from kg_builders.formats.atomic import writing
 
 __all__ = ["Records"]
@@ -103,7 +104,7 @@ class Records:
 
     def file(self, dataset: RecDataset, config: RunConfig) -> Path:
         """Return the file for the runs of these settings on a data set."""
-        name = identity_name(config.name, [trained_settings(config), dataset.fingerprint])
+        name = identity_name(config.name, [_lasting(trained_settings(config)), dataset.fingerprint])
         return self.folder / file_name(dataset.name) / f"{name}.parquet"
 
     def runs(self, dataset: RecDataset, config: RunConfig) -> dict[int, Measured]:
@@ -119,12 +120,13 @@ class Records:
             return {}
         table = _read_parquet(file)
         about = _about(file, table)
-        expected = {"settings": _plain(trained_settings(config)), "fingerprint": dataset.fingerprint}
-        for name, value in expected.items():
-            if getattr(about, name) != value:
-                raise InputError(
-                    f"{file}: holds runs of another {name.removesuffix('s')}; expected that of its name"
-                )
+        if about.fingerprint != dataset.fingerprint:
+            raise InputError(f"{file}: holds runs of another fingerprint; expected that of its name")
+        if _lasting(about.settings, str(file)) != _lasting(trained_settings(config)):
+            raise InputError(
+                f"{file}: holds runs of other settings; expected those of its name (if the default of a "
+                "setting has changed since, delete the file)"
+            )
         metrics = sorted({metric for run in about.runs for metric in run.metrics})
         if table.schema.remove_metadata() != _schema(metrics):
             raise InputError(
@@ -188,7 +190,7 @@ class Records:
 
     def search_file(self, dataset: RecDataset, identity: Mapping[str, Any], trials: int) -> Path:
         """Return the file for a search of so many trials: with more, it is another search."""
-        name = identity_name(str(identity["model"]), {**identity, "trials": trials})
+        name = identity_name(str(identity["model"]), {**_lasting_search(identity), "trials": trials})
         return self.folder / file_name(dataset.name) / f"search-{name}.json"
 
     def search(
@@ -218,7 +220,8 @@ class Records:
         stored = files.read_json(file, dict, _EXPECTED)
         _check_version(file, stored)
         best = parse_config(_Best, stored, str(file))
-        if (best.identity, best.trials) != (_plain(identity), trials):
+        stored_as = _lasting_search(best.identity, str(file))
+        if (stored_as, best.trials) != (_lasting_search(identity), trials):
             raise InputError(f"{file}: holds another search; expected that of its name")
         if best.values.keys() != set(names):
             raise InputError(
@@ -257,6 +260,27 @@ def _make_folder_of(file: Path) -> None:
 def _plain(value: Any) -> Any:
     """Return a value as JSON gives it back."""
     return json.loads(json.dumps(value))
+
+
+def _lasting(settings: Mapping[str, Any], where: str = "") -> Any:
+    """Return settings without those that are the defaults: they stay the same when settings are added."""
+    config = resolve(settings, where=where)
+    return {
+        "model": {"name": config.name, **config.model.model_dump(mode="json", exclude_defaults=True)},
+        "training": {
+            name: value
+            for name, value in config.training.model_dump(mode="json", exclude_defaults=True).items()
+            if name in (settings.get("training") or {})
+        },
+    }
+
+
+def _lasting_search(identity: Mapping[str, Any], where: str = "") -> Any:
+    """Return what a search insists on, its settings without the defaults."""
+    settings = identity.get("settings")
+    if not isinstance(settings, Mapping) or "training" not in settings:
+        return _plain(identity)
+    return _plain({**identity, "settings": _lasting(settings, where)})
 
 
 def _schema(metrics: Sequence[str]) -> Any:

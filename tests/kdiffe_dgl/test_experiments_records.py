@@ -30,6 +30,7 @@ from kdiffe_dgl.experiments.measures import Measured, Measures
 from kdiffe_dgl.experiments.plan import EXAMPLE, entry_config
 from kdiffe_dgl.experiments.records import Records
 from kdiffe_dgl.experiments.results import RunResult
+from kdiffe_dgl.models.peers.ease import EASEConfig
 from kdiffe_dgl.training.config import RunConfig
 
 KEY = b"kdiffe_records"
@@ -302,7 +303,7 @@ def set_first_value(table, value: float):
         ),
         (
             lambda file: rewritten(file, lambda about: about["settings"]["model"].update(dim=5)),
-            "holds runs of another setting; expected that of its name",
+            "holds runs of other settings; expected those of its name",
         ),
         (
             lambda file: rewritten(file, lambda about: about["runs"][1].update(seed=0)),
@@ -360,7 +361,30 @@ def test_damaged_records_are_refused_before_anything_is_trained(plan, damage, me
 def test_a_renamed_file_is_refused(plan):
     ease, popular = (next((plan.records / "tiny").glob(f"{name}-*")) for name in ("ease", "popularity"))
     shutil.copy(ease, popular)
-    with pytest.raises(InputError, match="holds runs of another setting; expected that of its name"):
+    with pytest.raises(InputError, match="holds runs of other settings; expected those of its name"):
+        compare(plan)
+
+
+def test_records_of_a_version_that_knew_fewer_settings_are_found(plan, from_folders):
+    """What it did not know stood at its default; a setting that is none is still refused."""
+    file = next((plan.records / "tiny").glob("ease-*"))
+    whole = file.read_bytes()
+
+    def forget(about) -> None:
+        defaults = EASEConfig().model_dump()
+        known = about["settings"]["model"]
+        forgotten = [name for name, value in defaults.items() if known.get(name) == value]
+        assert forgotten
+        for name in forgotten:
+            del known[name]
+
+    rewritten(file, forget)
+    told = Told()
+    assert compare(plan, watcher=told).markdown() == from_folders.markdown()
+    assert set(told.states) == {"recorded"}
+    file.write_bytes(whole)
+    rewritten(file, lambda about: about["settings"]["model"].update(depth=3))
+    with pytest.raises(InputError, match="unknown key 'model.depth'"):
         compare(plan)
 
 
