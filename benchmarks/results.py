@@ -2,9 +2,9 @@
 
 Run ``python benchmarks/results.py``. A block of the page that begins with ``<!-- table: NAME -->`` and ends
 with ``<!-- end of table -->`` is filled from ``benchmarks/records/NAME.json``; the text around the blocks
-stays as it is. ``--keep NAME=FILE`` first makes a record of what a benchmark or ``kdiffe compare`` wrote,
-without the facts of the machine and the values of each user. ``--check`` only says whether the page
-is as its records say.
+stays as it is. ``--keep NAME=FILE`` first makes a record of what a benchmark, ``kdiffe compare``, ``kdiffe
+ablate`` or ``kdiffe robustness`` wrote, without the facts of the machine and the values of each user.
+``--check`` only says whether the page is as its records say.
 """
 
 from __future__ import annotations
@@ -98,13 +98,7 @@ def _arms(record: Figures) -> ResultTable:
 def _compare(record: Figures) -> Iterator[ResultTable]:
     """Return the tables of ``kdiffe compare``, a data set each."""
     for name, found in record["datasets"].items():
-        entries = {entry: [run["test"] for run in each["runs"]] for entry, each in found["entries"].items()}
-        values = [
-            {metric: [run[metric] for run in runs] for metric in METRICS} if runs else {}
-            for runs in entries.values()
-        ]
-        recall, ndcg = _columns(values)
-        contrasts = {(each["other"], each["metric"]): each for each in found["comparisons"]}
+        recall, ndcg = _columns(_values(found["entries"]))
         rows = []
         for place, (entry, each) in enumerate(found["entries"].items()):
             validation = [run["validation"]["recall@20"] for run in each["runs"]]
@@ -112,13 +106,7 @@ def _compare(record: Figures) -> Iterator[ResultTable]:
                 Cell(entry), Cell(str(len(validation))), Cell(_spread(validation) if validation else "–"),
                 recall[place], ndcg[place],
             ]  # fmt: skip
-            for metric in METRICS:
-                one = contrasts.get((entry, metric))
-                worst = max(one["p_t_corrected"], one["p_wilcoxon_corrected"]) if one else None
-                cells.append(
-                    Cell("" if one is None or worst is None else f"{one['difference']:+.4f}, {_p(worst)}")
-                )
-            rows.append(tuple(cells))
+            rows.append((*cells, *_compared(found, entry)))
         reference = next((each["reference"] for each in found["comparisons"]), "the first")
         header = ["Model", "Seeds", "Validation Recall@20", *_TITLES.values()]
         header += [f"{reference} minus it in {title}, p" for title in _TITLES.values()]
@@ -159,6 +147,70 @@ def _ceiling(record: Figures) -> ResultTable:
     return ResultTable(title, ("Candidates ranked by", *_TITLES.values()), rows, tuple(notes))
 
 
+def _values(entries: Mapping[str, Any]) -> list[dict[str, list[float]]]:
+    """Return the test values of each entry by metric; nothing for one without runs."""
+    return [
+        {metric: [run["test"][metric] for run in each["runs"]] for metric in METRICS} if each["runs"] else {}
+        for each in entries.values()
+    ]
+
+
+def _compared(found: Mapping[str, Any], name: str) -> list[Cell]:
+    """Return a cell a metric: what the reference has before an entry, and the larger corrected p-value."""
+    cells = []
+    for metric in METRICS:
+        one = next(
+            (each for each in found["comparisons"] if (each["other"], each["metric"]) == (name, metric)), None
+        )
+        worst = max(one["p_t_corrected"], one["p_wilcoxon_corrected"]) if one else None
+        cells.append(Cell("" if one is None or worst is None else f"{one['difference']:+.4f}, {_p(worst)}"))
+    return cells
+
+
+def _ablation(record: Figures) -> ResultTable:
+    """Return the table of ``kdiffe ablate``: figures of each arm, and what the full model has before it."""
+    found = record["arms"]
+    recall, ndcg = _columns(_values(found["entries"]))
+    rows = tuple(
+        (Cell(name), recall[place], ndcg[place], *_compared(found, name))
+        for place, name in enumerate(found["entries"])
+    )
+    full = next(iter(found["entries"]))
+    seeds = len(found["entries"][full]["runs"])
+    header = ["Arm", *_TITLES.values(), *(f"{full} minus it in {title}, p" for title in _TITLES.values())]
+    return ResultTable(f"{found['dataset']}, {seeds} seeds", tuple(header), rows)
+
+
+def _robustness(record: Figures) -> ResultTable:
+    """Return the table of ``kdiffe robustness``: what noise costs, and how much of it is thrown out."""
+    values = _values(record["entries"])
+    recall, ndcg = _columns(values)
+    means = [float(np.mean(each[METRICS[0]])) if each else None for each in values]
+    rows = []
+    for place, name in enumerate(record["entries"]):
+        mean, clean = means[place], means[0]
+        change = mean / clean - 1 if mean is not None and clean else None
+        cells = [Cell(name), Cell(recall[place].text), Cell(ndcg[place].text)]
+        cells.append(Cell("" if not place or change is None else f"{change:+.1%}"))
+        sorted_out = record["added_triples"].get(name) or []
+        for key in ("gone", "stay", "auc"):
+            shares = [run[key] for run in sorted_out if run[key] is not None]
+            cells.append(Cell(f"{np.mean(shares):.3f}" if shares else ""))
+        rows.append(tuple(cells))
+    notes = []
+    planted = record.get("planted") or []
+    if planted:
+        auc, gone, stay = ([run[key] for run in planted] for key in ("auc", "gone", "stay"))
+        notes.append(
+            f"Without noise, triples that cause interactions against all others: AUC {np.mean(auc):.3f} "
+            f"({min(auc):.3f} to {max(auc):.3f}); {np.mean(stay):.1%} of the former stay, "
+            f"{np.mean(gone):.1%} of the latter are gone."
+        )
+    seeds = len(next(iter(record["entries"].values()))["runs"])
+    header = ("Noise", *_TITLES.values(), "Change in Recall@20", "Added gone", "Others stay", "AUC of scores")
+    return ResultTable(f"{record['dataset']}, {seeds} seeds", header, tuple(rows), tuple(notes))
+
+
 def _listed(kind: Callable[[Figures], ResultTable]) -> Callable[[Figures], Iterator[ResultTable]]:
     def tables(record: Figures) -> Iterator[ResultTable]:
         yield kind(record)
@@ -167,10 +219,12 @@ def _listed(kind: Callable[[Figures], ResultTable]) -> Callable[[Figures], Itera
 
 
 _KINDS: Mapping[str, Callable[[Figures], Iterator[ResultTable]]] = {
+    "ablation": _listed(_ablation),
     "arms": _listed(_arms),
     "ceiling": _listed(_ceiling),
     "compare": _compare,
     "faithfulness": _listed(_faithfulness),
+    "robustness": _listed(_robustness),
 }
 """First word of a record's name -> its tables."""
 
@@ -187,11 +241,13 @@ def keep(name: str, file: Path, records: Path) -> Path:
     dropped = {"machine", "run", "plan", "top", "random", "seconds", "connecting_paths", "scores"}
     # At these places alone: an arm, an entry or a setting may have any of the names.
     figures = {key: value for key, value in read.items() if key not in dropped}
-    for found in figures.get("datasets", {}).values():
-        found["entries"] = {
-            entry: {"settings": each.get("settings"), "runs": [_of_run(run) for run in each["runs"]]}
-            for entry, each in found["entries"].items()
-        }
+    # A comparison has entries by data set, an ablation among its arms, a study of noise at the top.
+    for found in (*figures.get("datasets", {}).values(), figures.get("arms"), figures):
+        if isinstance(found, dict) and "entries" in found and "comparisons" in found:
+            found["entries"] = {
+                entry: {"settings": each.get("settings"), "runs": [_of_run(run) for run in each["runs"]]}
+                for entry, each in found["entries"].items()
+            }
     record = records / f"{name}.json"
     records.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(_rounded(figures), indent=1) + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import results
@@ -117,3 +118,56 @@ def test_a_record_of_a_comparison_keeps_entries_of_any_name_and_what_the_page_sh
         "runs": [{"seed": 0, "best_epoch": 2, "validation": shown, "test": shown}],
     }
     assert json.loads(file.read_text())["datasets"]["Tiny"]["entries"] == {"random": kept, "Ours": kept}
+
+
+def _entry(*recalls: float) -> dict[str, Any]:
+    runs = [
+        {
+            "seed": seed,
+            "folder": "somewhere",
+            "best_epoch": 1,
+            "epochs": 2,
+            "validation": {"recall@20": recall, "ndcg@20": 0.1},
+            "test": {"recall@20": recall, "ndcg@20": recall / 2, "mrr@20": 0.3},
+        }
+        for seed, recall in enumerate(recalls)
+    ]
+    return {"settings": {}, "summary": {}, "runs": runs}
+
+
+def test_the_table_of_an_ablation(tmp_path: Path) -> None:
+    comparison = {
+        "metric": "recall@20", "reference": "full", "other": "without-x", "difference": 0.05,
+        "p_t_corrected": 0.001, "p_wilcoxon_corrected": 0.02,
+    }  # fmt: skip
+    found = {"entries": {"full": _entry(0.2, 0.4), "without-x": _entry(0.25, 0.25), "failed": _entry()}}
+    arms = {"dataset": "tiny", **found, "comparisons": [comparison]}
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps({"arms": arms, "sweeps": {}, "left_out": []}))
+    results.keep("ablation-tiny", file, tmp_path)
+    assert "somewhere" not in (tmp_path / "ablation-tiny.json").read_text()
+    table = results.render("ablation-tiny", tmp_path)
+    assert "**tiny, 2 seeds**" in table
+    # Of two p-values the larger.
+    assert "| without-x | <u>0.2500 ± 0.0000</u> | <u>0.1250 ± 0.0000</u> | +0.0500, 0.02 |  |" in table
+    assert "| failed | – | – |  |  |" in table
+
+
+def test_the_table_of_noise(tmp_path: Path) -> None:
+    entries = {"no noise": _entry(0.2, 0.4), "triples +50%": _entry(0.3, 0.24)}
+    sorted_out = [
+        {"gone": 0.8, "precision": 0.9, "stay": 0.7, "auc": 0.75},
+        {"gone": 0.9, "precision": None, "stay": 0.8, "auc": 0.85},
+    ]
+    study = {
+        "dataset": "tiny", "entries": entries, "comparisons": [],
+        "levels": {"triples": {"triples +50%": 0.5}},
+        "added_triples": {"triples +50%": sorted_out}, "planted": sorted_out,
+    }  # fmt: skip
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(study))
+    results.keep("robustness-tiny", file, tmp_path)
+    table = results.render("robustness-tiny", tmp_path)
+    assert "| no noise | 0.3000 ± 0.1414 | 0.1500 ± 0.0707 |  |  |  |  |" in table
+    assert "| triples +50% | 0.2700 ± 0.0424 | 0.1350 ± 0.0212 | -10.0% | 0.850 | 0.750 | 0.800 |" in table
+    assert "AUC 0.800 (0.750 to 0.850); 75.0% of the former stay, 85.0% of the latter are gone." in table

@@ -384,7 +384,7 @@ def test_records_of_a_version_that_knew_fewer_settings_are_found(plan, from_fold
     assert set(told.states) == {"recorded"}
     file.write_bytes(whole)
     rewritten(file, lambda about: about["settings"]["model"].update(depth=3))
-    with pytest.raises(InputError, match="unknown key 'model.depth'"):
+    with pytest.raises(InputError, match=r"unknown key 'model\.depth'"):
         compare(plan)
 
 
