@@ -2,15 +2,18 @@ r"""From evidence to the probability that an edge is more than a random one.
 
 Known edges are set against decoys, random edges that had the same evidence gathered: a logistic regression
 gives the ratio :math:`L = f_{known} / f_{random}` of their densities, each relation with coefficients of its
-own that are shrunk towards common ones. Where a share π of a relation's edges are no better than random
-(estimated by how many fall below the decoys' median: Storey, *A direct approach to false discovery rates*,
-JRSS B 2002), an edge is more than that with probability :math:`1 - π / L` (the local false discovery rate of
-Efron et al., *Empirical Bayes analysis of a microarray experiment*, JASA 2001).
+own that are shrunk towards common ones. Edges and decoys are dealt out into folds, and each fold is judged
+by what the others taught: coefficients that had seen an edge as a known one would speak for it, and a random
+edge among the known would seem better than a decoy. Where a share π of a relation's edges are no better than
+random (estimated by how many fall below the decoys' median: Storey, *A direct approach to false discovery
+rates*, JRSS B 2002), an edge is more than that with probability :math:`1 - π / L` (the local false discovery
+rate of Efron et al., *Empirical Bayes analysis of a microarray experiment*, JASA 2001).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 _COMMON_RIDGE, _OWN_RIDGE = 1.0, 20.0
 _CLIP = 4.0  # standard deviations: beyond them, more of a thing says no more
 _NEWTON_STEPS = 30
+_FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -114,22 +118,59 @@ def calibrate(evidence: FloatArray, relation: IntArray, decoy: BoolArray, n_rela
     decoys = np.bincount(relation[decoy], minlength=n_relations)
     # The decoys of a relation weigh as much as its known edges.
     weight = np.where(known, 1.0, counts[relation] / np.maximum(decoys[relation], 1))
-    ridge = np.full(features.shape[1], _COMMON_RIDGE)
-    ridge[0] = 1e-3  # the intercept
-    common = features @ logistic_regression(features, known, weight, np.zeros(len(features)), ridge)
+    logit = np.zeros(len(relation))
+    fold = _folds(relation, decoy)
+    for left_out in range(_FOLDS):
+        taught, judged = fold != left_out, fold == left_out
+        logit[judged] = _fitted(features, known, weight, relation, taught, judged)
     score, share = np.full(len(relation), -np.inf), np.full(n_relations, np.nan)
     order = np.argsort(relation, kind="stable")
     bounds = np.searchsorted(relation[order], np.arange(n_relations + 1))
-    own_ridge = np.full(features.shape[1], _OWN_RIDGE)
     for number in np.flatnonzero(counts):
         own = order[bounds[number] : bounds[number + 1]]
-        x, y = features[own], known[own]
-        logit = common[own] + x @ logistic_regression(x, y, weight[own], common[own], own_ridge)
+        y, own_logit = known[own], logit[own]
         # Without a decoy to compare with, nothing is known to be better than random.
-        median = np.median(logit[~y]) if decoys[number] else np.inf
-        share[number] = min(1.0, (np.sum(logit[y] <= median) + 1) / (0.5 * np.sum(y)))
-        score[own] = 1 - share[number] * np.exp(-np.clip(logit, -20, 20))
+        median = np.median(own_logit[~y]) if decoys[number] else np.inf
+        share[number] = min(1.0, (np.sum(own_logit[y] <= median) + 1) / (0.5 * np.sum(y)))
+        score[own] = 1 - share[number] * np.exp(-np.clip(own_logit, -20, 20))
     return Calibrated(score, share)
+
+
+def _folds(relation: IntArray, decoy: BoolArray) -> IntArray:
+    """Deal out the edges of each relation, known ones and decoys apart, one fold after the other."""
+    group = 2 * relation + decoy
+    order = np.argsort(group, kind="stable")
+    counts = np.bincount(group)
+    rank = np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts)
+    fold = np.empty(len(group), dtype=np.int64)
+    fold[order] = rank % _FOLDS
+    return fold
+
+
+def _fitted(
+    features: FloatArray,
+    known: BoolArray,
+    weight: FloatArray,
+    relation: IntArray,
+    taught: BoolArray,
+    judged: BoolArray,
+) -> FloatArray:
+    """Fit the regressions to some edges, and return the logits of others."""
+    ridge = np.full(features.shape[1], _COMMON_RIDGE)
+    ridge[0] = 1e-3  # the intercept
+    common = features @ logistic_regression(
+        features[taught], known[taught], weight[taught], np.zeros(int(taught.sum())), ridge
+    )
+    own_ridge = np.full(features.shape[1], _OWN_RIDGE)
+    order = np.argsort(relation, kind="stable")
+    bounds = np.flatnonzero(np.diff(relation[order], prepend=-1, append=-1))
+    logit = common.copy()
+    for start, stop in pairwise(bounds):
+        own = order[start:stop]
+        first, then = own[taught[own]], own[judged[own]]
+        own_part = logistic_regression(features[first], known[first], weight[first], common[first], own_ridge)
+        logit[then] += features[then] @ own_part
+    return logit[judged]
 
 
 def threshold_of(score: FloatArray, passing: float) -> float:

@@ -45,7 +45,7 @@ def held_out_evidence(
     head, tail
         The edges, int64 ``[edges]`` each; those of the same two entities are hidden together.
     context
-        Condition of every row, ``[rows, context_dim]``.
+        Condition of every row, ``[rows, context_dim]``, which must know nothing of the edges either.
     generator
         Deals out the pairs, and is the source of sampling noise, where there is any.
     block
@@ -55,8 +55,8 @@ def held_out_evidence(
     -------
     Tensor
         float32 ``[edges, 4]``, logarithms of :math:`\hat x_0` at the edge in the row of the head and in that
-        of the tail, and of the mean over all rows in the column of the tail and in that of the head: what
-        is likely for this row, and what is for any.
+        of the tail, and of the mean over the judged rows in the column of the tail and in that of the head:
+        what is likely for this row, and what is for any.
     """
     net, size = diffusion.denoiser, diffusion.matrix.width
     keys, of_edge = pair_keys(head, tail, size).unique(return_inverse=True)

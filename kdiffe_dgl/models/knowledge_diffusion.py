@@ -140,10 +140,9 @@ class KnowledgeDiffusion(GraphDiffusion):
         """
         if not self._asks_denoiser:
             return 0.0
-        basis = context
+        basis, context = context, self._condition(context)
         if self.settings.guidance_columns == "items":
-            basis = torch.zeros_like(context)
-            basis[: self.n_items] = context[: self.n_items]
+            basis = _of_items(basis, self.n_items)
         return self.train_epoch(context, LinearGuidance(basis=basis, target=entities), generator)
 
     @torch.no_grad()
@@ -205,7 +204,12 @@ class KnowledgeDiffusion(GraphDiffusion):
         if self.settings.scoring != "held_out":
             return trust.gather(context)
         head, tail = trust.head.to(self.rows.device), trust.tail.to(self.rows.device)
-        return held_out_evidence(self, head, tail, context, generator).cpu().double().numpy()
+        found = held_out_evidence(self, head, tail, self._condition(context), generator)
+        return found.cpu().double().numpy()
+
+    def _condition(self, context: Tensor) -> Tensor:
+        """Return what rows are conditioned on: the context of an entity knows the edges that are held out."""
+        return _of_items(context, self.n_items) if self.settings.scoring == "held_out" else context
 
     def _known_kept(self, context: Tensor, generator: torch.Generator) -> Tensor:
         """Return which edges pass by evidence, as many of each row at random, or all; bool ``[edges]``."""
@@ -225,6 +229,13 @@ class KnowledgeDiffusion(GraphDiffusion):
         drawn = torch.zeros_like(stays)
         drawn[top_order(rows, pairs % self.matrix.n_rows, _random_scores(pairs, generator), quota)] = True
         return drawn[of_edge]
+
+
+def _of_items(context: Tensor, n_items: int) -> Tensor:
+    """Return the context of the items alone, zero for other entities."""
+    found = torch.zeros_like(context)
+    found[:n_items] = context[:n_items]
+    return found
 
 
 def _random_scores(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from kdiffe_dgl.diffusion.calibration import calibrate, threshold_of
 from kdiffe_dgl.diffusion.decoys import Ends, proportional, random_triples
 from kdiffe_dgl.diffusion.evidence import context_agreement, structure_evidence
-from kdiffe_dgl.graph.hetero import INVERSE, KnowledgeEdges
+from kdiffe_dgl.graph.hetero import KnowledgeEdges
 
 __all__ = ["Evidence", "TripleTrust"]
 
@@ -53,12 +53,10 @@ class TripleTrust:
     def __init__(
         self, edges: KnowledgeEdges, n_items: int, evidence: Evidence, generator: torch.Generator
     ) -> None:
-        named = torch.tensor([not name.endswith(INVERSE) for name in edges.relation_names])
-        forward = torch.nonzero(named[edges.relation.cpu()]).squeeze(1)
-        triples, inverse = edges.triple.cpu()[forward].unique(return_inverse=True)
-        # A symmetric relation has an edge a direction; either stands for the triple.
-        chosen = torch.empty_like(triples)
-        chosen[inverse] = forward
+        # A relation comes before its inverse; of a symmetric one either edge stands for the triple.
+        by_triple = np.lexsort([edges.relation.cpu().numpy(), edges.triple.cpu().numpy()])
+        found, first = np.unique(edges.triple.cpu().numpy()[by_triple], return_index=True)
+        triples, chosen = torch.from_numpy(found), torch.from_numpy(by_triple[first])
         head, relation, tail = (x.cpu()[chosen] for x in (edges.head, edges.relation, edges.tail))
         self._triple_of_edge = torch.searchsorted(triples, edges.triple.cpu())
         n_relations = edges.n_relations
@@ -91,7 +89,7 @@ class TripleTrust:
             if evidence == "structure"
             else None
         )
-        self._last: tuple[np.ndarray, list[np.ndarray]] | None = None
+        self._of_structure: list[np.ndarray] | None = None
 
     def gather(self, context: Tensor) -> np.ndarray:
         """Gather what speaks for each triple and decoy, by context or structure.
@@ -153,9 +151,11 @@ class TripleTrust:
 
     def _by_kind(self, evidence: np.ndarray) -> list[np.ndarray]:
         """Return the scores against each kind of decoys: see :meth:`_calibrated`."""
-        if self._last is None or self._last[0] is not evidence:
-            self._last = evidence, self._calibrated(evidence)
-        return self._last[1]
+        if evidence is not self._structure:
+            return self._calibrated(evidence)
+        if self._of_structure is None:
+            self._of_structure = self._calibrated(evidence)
+        return self._of_structure
 
     def _calibrated(self, evidence: np.ndarray) -> list[np.ndarray]:
         """Set the triples against each kind of decoys alone: together, the easy kind would hide the hard one.
@@ -170,6 +170,9 @@ class TripleTrust:
             own = (self._kind == 0) | (self._kind == kind)
             relation, decoy = self._relation[own], self._kind[own] > 0
             score = np.full(len(own), np.nan)
-            score[own] = calibrate(evidence[own], relation, decoy, self._n_relations).score
+            # A graph that leaves room for no random triple has nothing to be set against: all of it stays.
+            score[own] = (
+                calibrate(evidence[own], relation, decoy, self._n_relations).score if decoy.any() else 0.0
+            )
             found.append(score)
         return found

@@ -13,7 +13,7 @@ from kdiffe_dgl.data.synthetic import planted
 from kdiffe_dgl.diffusion import evidence
 from kdiffe_dgl.diffusion.calibration import calibrate, logistic_regression, threshold_of
 from kdiffe_dgl.diffusion.decoys import proportional, random_triples
-from kdiffe_dgl.graph.hetero import build_heterograph, knowledge_edges
+from kdiffe_dgl.graph.hetero import INVERSE, KnowledgeEdges, build_heterograph, knowledge_edges
 from kdiffe_dgl.models.knowledge_trust import TripleTrust
 
 
@@ -195,3 +195,55 @@ def test_context_tells_relevant_relations_from_noise() -> None:
     of_triple = [set(scores[edges.triple == number].tolist()) for number in range(20)]
     assert all(len(found) == 1 for found in of_triple)
     assert torch.equal(trust.kept(trust.gather(context), 1.0), torch.ones(len(edges), dtype=torch.bool))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_edges_among_the_known_are_no_better_than_decoys(seed: int) -> None:
+    """Many coefficients and few edges: fitted to themselves, known edges would look better by a half."""
+    rng = np.random.default_rng(seed)
+    relation = np.repeat(np.arange(4), 400)
+    decoy = np.tile(np.arange(400) >= 300, 4)
+    evidence = rng.normal(size=(len(relation), 4))
+    found = calibrate(evidence, relation, decoy, 4).score
+    passing = np.mean(found[~decoy] > threshold_of(found[decoy], 0.25))
+    assert 0.17 < passing < 0.33
+    assert 0.45 < roc_auc_score(~decoy, found) < 0.55
+
+
+def test_a_graph_without_room_for_random_triples_stays_whole() -> None:
+    head, tail = torch.triu_indices(5, 5, 1)
+    ends = torch.cat([head, tail]), torch.cat([tail, head])
+    order = torch.argsort(ends[0] * 5 + ends[1])
+    n_triples = len(head)
+    triple = torch.arange(n_triples).repeat(2)[order]
+    relation = torch.zeros(2 * n_triples, dtype=torch.int64)
+    edges = KnowledgeEdges(ends[0][order], relation, ends[1][order], triple, 5, ("near",))
+    for kind in ("context", "structure", "held_out"):
+        trust = TripleTrust(edges, 5, kind, torch.Generator().manual_seed(0))
+        found = np.random.default_rng(0).normal(size=(len(trust.head), 2))
+        assert trust.kept(found, 0.25).all()
+        assert (trust.scores(found) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["kind", f"kind{INVERSE}"])
+def test_every_triple_is_judged_whatever_its_relation_is_called(name: str) -> None:
+    """Edges of 30 triples, each with its inverse; the evidence of a triple is its number."""
+    rng = np.random.default_rng(0)
+    pairs = rng.permutation(20 * 15)[:30]
+    head, tail = torch.from_numpy(pairs // 15), torch.from_numpy(20 + pairs % 15)
+    triple = torch.arange(30)
+    order = torch.from_numpy(rng.permutation(60))
+    edges = KnowledgeEdges(
+        torch.cat([head, tail])[order],
+        torch.cat([triple * 0, triple * 0 + 1])[order],
+        torch.cat([tail, head])[order],
+        triple.repeat(2)[order],
+        35,
+        (name, name + INVERSE),
+    )
+    trust = TripleTrust(edges, 20, "context", torch.Generator().manual_seed(0))
+    known = trust.head[:30], trust.tail[:30]
+    assert torch.equal(known[0], head)
+    assert torch.equal(known[1], tail)
+    scores = trust.scores(np.arange(len(trust.head), dtype=float)[:, None])
+    assert [len(set(scores[edges.triple == number].tolist())) for number in range(30)] == [1] * 30

@@ -8,11 +8,12 @@ import torch
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
-from kdiffe_dgl.data.synthetic import planted
+from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.diffusion.denoiser import time_embedding
 from kdiffe_dgl.diffusion.held_out import LEAST, PARTS, held_out_evidence
 from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig, GraphDiffusion
+from kdiffe_dgl.experiments.changes import NOISE, RandomTriples
 from kdiffe_dgl.graph.hetero import build_heterograph, knowledge_edges
 from kdiffe_dgl.models.kdiffe_config import KnowledgeConfig
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion
@@ -180,3 +181,32 @@ def test_a_pass_has_steps_between_its_bounds(
 def test_more_least_steps_than_most_steps_are_refused() -> None:
     with pytest.raises(ValidationError, match="min_steps of at most max_steps, 3"):
         DiffusionConfig(min_steps=4, max_steps=3)
+
+
+@pytest.mark.parametrize("data", [PlantedConfig(), PlantedConfig(n_values=150, likes=20)])
+def test_added_random_triples_pass_like_decoys(data: PlantedConfig) -> None:
+    """Also where entities have few items each, so that much would be known of a hidden edge from any leak."""
+    made = planted(data).dataset
+    dataset = RandomTriples(0.3)(made)
+    assert dataset.kg is not None
+    edges = knowledge_edges(build_heterograph(dataset), dataset)
+    left, values, _ = np.linalg.svd(dataset.matrix("train").toarray(), full_matrices=False)
+    users = torch.from_numpy((left * values)[:, :64].astype(np.float32))
+    config = KnowledgeConfig(
+        scoring="held_out",
+        passing=0.25,
+        diffusion=DiffusionConfig(weighting="rows", dropout=0.5, guidance=0.1, min_steps=8),
+    )
+    diffusion = KnowledgeDiffusion(
+        edges, dataset.matrix("train"), edges.n_entities, config, 64,
+        torch.Generator().manual_seed(1), torch.device("cpu"),
+    )  # fmt: skip
+    context, generator = diffusion.context(users), torch.Generator().manual_seed(2)
+    for _ in range(30):
+        diffusion.train_guided(context, torch.zeros(edges.n_entities, 64), generator)
+    # Of several ways to deal out the edges, since one draw of a few hundred triples says little.
+    passed = []
+    added = (dataset.kg.triples["source"] == NOISE).to_numpy()[edges.triple.numpy()]
+    for _ in range(4):
+        passed.append(diffusion.regenerate(context, generator).kept.numpy()[added].mean())
+    assert np.mean(passed) < 0.25 + 0.08
