@@ -24,7 +24,7 @@ from kdiffe_dgl.experiments.output import (
     write_figures,
 )
 from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
-from kdiffe_dgl.experiments.plan_tuning import Searches, search_settings
+from kdiffe_dgl.experiments.plan_tuning import Searches, recorded_searches, search_settings
 from kdiffe_dgl.experiments.records import Records
 from kdiffe_dgl.experiments.results import DatasetResult
 from kdiffe_dgl.experiments.study import require_optuna
@@ -224,8 +224,8 @@ def compare(
     Raises
     ------
     InputError
-        If the plan has a mistake, a record is damaged, or another process is at work in its output. A run
-        that fails is part of the result.
+        If the plan has a mistake, a record is damaged or can't be written, or another process is at work in
+        its output. A run that fails is part of the result.
 
     Examples
     --------
@@ -234,28 +234,30 @@ def compare(
     """
     if not isinstance(plan, Plan):
         plan = read_plan(plan)
-    records = None if plan.records is None else Records(plan.records)
+    records = None if plan.records is None else Records(plan.records, plan.mask)
     require_output(plan.output, plan.records)
     sources = Sources()
     planned = plan_jobs(plan, device, sources=sources)
     if plan.tune is not None and records is None:
         require_optuna()  # with records, there may be nothing to search
     with only_one(plan.output):
-        if records is not None:
-            records.make()
         measuring = Measuring(plan, records, watcher or NoWatcher())
-        # Before a search, too: a damaged record is told before anything is trained.
-        recorded = measuring.recorded(planned, sources)
+        # First: what is wrong with the records is told before anything is trained.
+        held = recorded_searches(plan, sources)
+        known = {which: search for which, search in held.items() if search is not None}
+        if known:
+            planned = plan_jobs(plan, device, known, sources)
+        recorded = measuring.recorded(planned, sources, {name for name, _ in held.keys() - known.keys()})
         found = search_settings(
             plan,
             jobs=jobs,
             threads=threads,
             device=device,
             watcher=watcher,
-            records=records,
+            known=known,
             sources=sources,
         )
-        if found:
+        if found.keys() != known.keys():
             planned = plan_jobs(plan, device, found, sources)
             recorded = measuring.recorded(planned, sources)
         del sources  # the grid loads its own, and two data sets at once may not fit in memory

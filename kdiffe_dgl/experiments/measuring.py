@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, Sources
 from kdiffe_dgl.experiments.measures import Measured, Measures
 from kdiffe_dgl.experiments.plan import Plan
 from kdiffe_dgl.experiments.plan_tuning import Searches
+from kdiffe_dgl.experiments.record_files import dataset_folder, require_writable
 from kdiffe_dgl.experiments.records import Records
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult
 from kdiffe_dgl.serving.run_folder import METRICS
@@ -47,10 +48,30 @@ class Measuring:
         self._measures = Measures(plan.metrics, plan.mask, plan.evaluation.cutoffs)
         self._done = self._total = 0
 
-    def recorded(self, planned: Mapping[str, EntryJobs], sources: Sources) -> set[Path]:
-        """Return the folders of the runs that the records hold; a damaged record is refused."""
+    def recorded(
+        self, planned: Mapping[str, EntryJobs], sources: Sources, unsearched: Collection[str] = ()
+    ) -> set[Path]:
+        """Return the folders of the runs that the records hold.
+
+        Parameters
+        ----------
+        planned
+            Data set -> its jobs.
+        sources
+            Loads the data sets.
+        unsearched
+            Data sets with a search that is yet to be recorded.
+
+        Raises
+        ------
+        InputError
+            If a record is damaged, or the records of a data set can't be written while some are missing.
+        """
         found: set[Path] = set()
-        for name, jobs in planned.items() if self._records is not None else ():
+        if self._records is None:
+            return found
+        incomplete = []
+        for name, jobs in planned.items():
             dataset = sources.load(Source(self._plan.datasets[name]))
             for mine in _by_entry(jobs).values():
                 held = self._held(dataset, mine[0])
@@ -59,6 +80,11 @@ class Measuring:
                     for job in mine
                     if job.seed in held and self._measures.of(held[job.seed]) is not None
                 )
+            if name in unsearched or any(job.folder not in found for job in jobs.values()):
+                incomplete.append(dataset_folder(self._records.folder, dataset))
+        # Only these: records that hold all that is asked for may lie where nobody can write.
+        for folder in incomplete:
+            require_writable(folder)
         return found
 
     def begins(self, ended: Mapping[Path, JobResult]) -> None:

@@ -13,13 +13,13 @@ from kdiffe_dgl.experiments.grid import Watcher
 from kdiffe_dgl.experiments.jobs import Source, Sources, identity_name
 from kdiffe_dgl.experiments.output import SEARCHES, file_name
 from kdiffe_dgl.experiments.plan import Budget, Plan, entry_config
-from kdiffe_dgl.experiments.records import Records
+from kdiffe_dgl.experiments.search_records import SearchRecords
 from kdiffe_dgl.experiments.tuned import with_values
 from kdiffe_dgl.experiments.tuning import JOURNAL, TuneOptions, declared_space, identity, search
 from kdiffe_dgl.search import Searched
 from kdiffe_dgl.training.config import RunConfig
 
-__all__ = ["Search", "Searches", "search_settings"]
+__all__ = ["Search", "Searches", "recorded_searches", "search_settings"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Search:
     value
         The best trial's validation metric.
     record
-        The file that tells of it, see :class:`kdiffe_dgl.experiments.records.Records`; null where no records
-        are kept.
+        The file that tells of it, see :class:`kdiffe_dgl.experiments.search_records.SearchRecords`; null
+        where no records are kept.
     """
 
     settings: RunConfig
@@ -61,6 +61,34 @@ Searches = Mapping[tuple[str, str], Search]
 """Data set and entry of a plan -> what the search of its settings brought."""
 
 
+def recorded_searches(plan: Plan, sources: Sources | None = None) -> dict[tuple[str, str], Search | None]:
+    """Return what the records of a plan hold of its searches.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    sources
+        Loads the data sets.
+
+    Returns
+    -------
+    dict
+        Data set and entry -> search, null where it is not recorded with exactly as many trials; empty where
+        the plan names no records or no budget.
+
+    Raises
+    ------
+    InputError
+        If a record is damaged.
+    """
+    if plan.tune is None or plan.records is None:
+        return {}
+    records = SearchRecords(plan.records)
+    tasks = _tasks(plan, plan.tune, sources or Sources())
+    return {(task.name, task.entry): _recorded(task, records) for task in tasks}
+
+
 def search_settings(
     plan: Plan,
     *,
@@ -68,14 +96,14 @@ def search_settings(
     threads: int | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
-    records: Records | None = None,
+    known: Searches | None = None,
     sources: Sources | None = None,
 ) -> Searches:
     """Search the settings of all entries that have some to search, with the budget of the plan.
 
     Trials that ended in earlier calls count, and entries of the same settings share a search. What an entry
     names under ``set`` is not searched. An entry of which no trial came to its end keeps the settings that it
-    started from.
+    started from. Where the plan names records, what is found is recorded.
 
     Parameters
     ----------
@@ -83,26 +111,22 @@ def search_settings(
         A plan with a budget.
     jobs, threads, device, watcher
         As of :func:`kdiffe_dgl.experiments.compare`.
-    records
-        Searches in them, of exactly as many trials, are not carried out; the others are recorded there.
+    known
+        Searches that are not carried out, from :func:`recorded_searches`.
     sources
         Loads the data sets.
 
     Raises
     ------
     InputError
-        If Optuna is missing and there is something to search, or a record is damaged.
+        If Optuna is missing and there is something to search.
     """
-    found: dict[tuple[str, str], Search] = {}
+    found = dict(known or {})
     budget = plan.tune
     if budget is None:
         return found
-    sources = sources or Sources()
-    # All records first: a damaged one is told before anything is trained.
-    if records is not None:
-        held = {(task.name, task.entry): _recorded(task, records) for task in _tasks(plan, budget, sources)}
-        found.update({which: known for which, known in held.items() if known is not None})
-    for task in _tasks(plan, budget, sources):
+    records = None if plan.records is None else SearchRecords(plan.records)
+    for task in _tasks(plan, budget, sources or Sources()):
         if (task.name, task.entry) in found:
             continue
         result = search(
@@ -125,7 +149,7 @@ def search_settings(
         result.write()
         value, trials, kept = best.value or 0.0, len(result.trials), None
         if records is not None:
-            kept = records.keep_search(task.dataset, task.identity, trials, value, best.values)
+            kept = records.keep(task.dataset, task.identity, trials, value, best.values)
         found[task.name, task.entry] = Search(result.best_settings(), task.folder, trials, value, kept)
     return found
 
@@ -160,14 +184,14 @@ def _tasks(plan: Plan, budget: Budget, sources: Sources) -> Iterator[_Task]:
                 yield _Task(name, entry, dataset, config, space, options, about, folder)
 
 
-def _recorded(task: _Task, records: Records) -> Search | None:
+def _recorded(task: _Task, records: SearchRecords) -> Search | None:
     """Return what the records hold of a search; null where that is nothing."""
     trials = task.options.trials
-    known = records.search(task.dataset, task.identity, trials, list(task.space))
+    known = records.best(task.dataset, task.identity, trials, list(task.space))
     if known is None:
         return None
     value, values = known
-    file = records.search_file(task.dataset, task.identity, trials)
+    file = records.file(task.dataset, task.identity, trials)
     try:
         chosen = with_values(task.config, values)
     except InputError as error:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,29 +202,53 @@ def test_other_metrics_are_measured_beside_those_that_are_recorded(plan, from_fo
     )
 
 
-def test_another_mask_is_another_measurement(plan):
+def test_another_mask_is_another_measurement_beside_the_first(plan):
     entries = {"Popular": plan.entries["Popular"]}
+    before = contents(plan.records)
     changed = replace(plan, entries=entries, seeds=(0,), mask=("validation", "train"))
     told = Told()
     found = compare(changed, watcher=told)
     assert set(told.states) == {"trained"}
+    after = contents(plan.records)
+    assert before.items() < after.items()
+    assert len(after) == len(before) + 1
+    # Two plans that share a folder do not undo each other.
     shutil.rmtree(plan.output)
+    assert compare(plan).recorded == 6
     again = compare(replace(changed, mask=("train", "validation")))
     assert again.recorded == 1
     assert without_places(again.datasets[0].to_dict()["entries"]["Popular"]["runs"]) == without_places(
         found.datasets[0].to_dict()["entries"]["Popular"]["runs"]
     )
+    assert contents(plan.records) == after
 
 
 def test_the_same_measurements_give_the_same_bytes(plan, tiny_dataset, tmp_path):
     config = entry_config(plan, "BPR-MF", "Tiny")
-    held = Records(plan.records).runs(tiny_dataset, config)
-    another = Records(tmp_path / "another")
+    held = Records(plan.records, plan.mask).runs(tiny_dataset, config)
+    another = Records(tmp_path / "another", plan.mask)
     for seed in (1, 0):
         another.keep(tiny_dataset, config, {seed: held[seed]})
     name = another.file(tiny_dataset, config).relative_to(another.folder)
     assert (another.folder / name).read_bytes() == (plan.records / name).read_bytes()
     assert set(contents(another.folder)) == {str(name)}
+
+
+def test_runs_that_are_recorded_at_once_are_all_kept(plan, tiny_dataset):
+    config = entry_config(plan, "Popular", "Tiny")
+    records = Records(plan.records, plan.mask)
+    run, test = records.runs(tiny_dataset, config)[0]
+    seeds = range(2, 10)
+    begin = threading.Barrier(len(seeds))
+
+    def keep(seed: int) -> None:
+        begin.wait()
+        records.keep(tiny_dataset, config, {seed: (replace(run, seed=seed), test)})
+
+    with ThreadPoolExecutor(len(seeds)) as pool:
+        list(pool.map(keep, seeds))
+    assert list(records.runs(tiny_dataset, config)) == list(range(10))
+    assert {path.suffix for path in (plan.records / "tiny").iterdir()} == {".parquet"}
 
 
 @settings(max_examples=25, deadline=None)
@@ -243,7 +271,7 @@ def test_values_come_back_to_the_last_digit(tmp_path_factory, folder, data):
         run = RunResult(seed, None, 1, 2, data.draw(share), {"recall@3": 0.5}, means, groups, {"torch": "2"})
         left_out = dataset.n_users - len(users)
         kept[seed] = run, Evaluation("test", ("train",), (1, 2, 3), means, values, users, left_out)
-    records = Records(tmp_path_factory.mktemp("round"))
+    records = Records(tmp_path_factory.mktemp("round"), ("train",))
     records.keep(dataset, config, kept)
     found = records.runs(dataset, config)
     assert list(found) == sorted(kept)
@@ -299,11 +327,15 @@ def set_first_value(table, value: float):
         ),
         (
             lambda file: rewritten(file, lambda about: about.update(fingerprint="0" * 64)),
-            "holds runs of another fingerprint; expected that of its name",
+            "holds runs of other data; expected those of its name",
         ),
         (
             lambda file: rewritten(file, lambda about: about["settings"]["model"].update(dim=5)),
             "holds runs of other settings; expected those of its name",
+        ),
+        (
+            lambda file: rewritten(file, lambda about: about["runs"][1].update(mask=["validation"])),
+            "holds runs of another mask; expected those of its name",
         ),
         (
             lambda file: rewritten(file, lambda about: about["runs"][1].update(seed=0)),
@@ -391,7 +423,7 @@ def test_records_of_a_version_that_knew_fewer_settings_are_found(plan, from_fold
 def test_any_flipped_byte_is_refused_or_harmless(plan, tiny_dataset):
     """Pages carry checksums; what the format itself leaves unread may differ."""
     config = entry_config(plan, "Popular", "Tiny")
-    records = Records(plan.records)
+    records = Records(plan.records, plan.mask)
     file, expected = records.file(tiny_dataset, config), records.runs(tiny_dataset, config)
     whole = file.read_bytes()
     refusals = 0
@@ -426,6 +458,47 @@ def test_a_place_that_can_hold_no_records_is_refused(folder, tmp_path, monkeypat
         (tmp_path / "plan.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
         assert message in refused(CliRunner().invoke(main, ["compare", "plan.yaml"]))
         assert [path.name for path in tmp_path.iterdir()] == ["plan.yaml"]
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Return a function that lets no file be made in a folder; root would be let by its permissions."""
+    given = os.open
+
+    def forbid(folder: Path) -> None:
+        def asked(path, flags, *arguments, **named):
+            if flags & os.O_CREAT and folder in Path(os.fsdecode(path)).parents:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return given(path, flags, *arguments, **named)
+
+        monkeypatch.setattr(os, "open", asked)
+        folder.chmod(0o555)
+
+    return forbid
+
+
+def refusal_before_training(plan) -> str:
+    """Return why a comparison is refused, before anything is trained."""
+    told = Told()
+    with pytest.raises(InputError) as caught:
+        compare(plan, watcher=told)
+    assert told.states == {}
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_records_that_cannot_be_written_are_refused_before_anything_is_trained(plan, read_only):
+    (plan.records / "tiny").rename(plan.records / "moved")
+    (plan.records / "tiny").touch()
+    expected = f"{plan.records / 'tiny'}: is a file; expected a folder for records"
+    assert refusal_before_training(plan) == expected
+    (plan.records / "tiny").unlink()
+    (plan.records / "moved").rename(plan.records / "tiny")
+    read_only(plan.records / "tiny")
+    # Nothing is to be written: all of it is there.
+    assert compare(plan).recorded == 6
+    expected = f"{plan.records / 'tiny'}: can't be written (Permission denied)"
+    assert refusal_before_training(replace(plan, seeds=(0, 2))) == expected
 
 
 def test_records_within_the_output_are_found_without_its_runs(plan):
@@ -491,6 +564,14 @@ def test_a_recorded_search_is_not_carried_out_again(tuned, searched):
     assert search.record.parent == tuned.records / "tiny"
     assert "best on validation of so many trials: EASE (3)." in found.markdown()
     assert not (tuned.output / "searches").exists()
+
+
+def test_searches_that_cannot_be_recorded_are_refused_before_anything_is_trained(tuned, read_only):
+    read_only(tuned.records / "tiny")
+    assert compare(tuned).recorded == 2
+    more = replace(tuned, tune=tuned.tune.model_copy(update={"trials": 4}))
+    expected = f"{tuned.records / 'tiny'}: can't be written (Permission denied)"
+    assert refusal_before_training(more) == expected
 
 
 @pytest.mark.parametrize("trials", [2, 4])
