@@ -5,7 +5,7 @@ deleted from the graphs. In planted data it is known why users chose: for the ge
 like, and never for a warehouse or a courier. So the facts that explanations name can be checked.
 
 Writes ``why.png``, ``why.html`` (interactive, needs no network), ``why.graphml``, ``facts.png`` (paths over
-facts alone) and ``named.csv``. Takes about half a minute.
+facts alone, where there are any) and ``named.csv``. Takes about half a minute.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import polars as pl
 
 from kdiffe_dgl.api import Run
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
+from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.explain import Explanation
 
 USER = "u012"
@@ -42,17 +43,32 @@ def main() -> None:
     (options.output / "why.html").write_text(why.to_html(), encoding="utf-8")
     (options.output / "why.graphml").write_bytes(why.to_graphml())
     print(why.title, *why.sentences, *why.notes, sep="\n")
-    run.explain(options.user, facts_only=True).draw().savefig(options.output / "facts.png", dpi=130)
 
     users = world.dataset.users["id"].head(options.users).to_list()
+    by_facts = {user: over_facts(run, user) for user in dict.fromkeys([options.user, *users])}
+    drawn = by_facts[options.user]
+    if drawn is not None:
+        drawn.draw().savefig(options.output / "facts.png", dpi=130)
     relevant = set(world.triples.filter("relevant")["relation"])
-    named = pl.concat([named_facts(run.explain(user, facts_only=True), user) for user in users])
+    found = {user: why for user in users if (why := by_facts[user]) is not None}
+    print(f"facts join {len(found)} of {len(users)} users with an item of their list")
+    named = pl.concat([named_facts(why, user) for user, why in found.items()])
     named = named.with_columns(reason=pl.col("relation").is_in(list(relevant)))
     named.write_csv(options.output / "named.csv")
     shares = named.filter("on_path")["reason"].mean(), world.triples["relevant"].mean()
     for name, share in zip(("facts on the best paths", "all facts of the graph"), shares, strict=True):
         print(f"reasons for users' choices, {name}: {share:.2f}")
     print(f"written to {options.output}")
+
+
+def over_facts(run: Run, user: str, k: int = 10) -> Explanation | None:
+    """Explain the first item of a user's list that facts alone join with the history; None: there is none."""
+    for item in run.recommend([user], k=k)["item"]:
+        try:
+            return run.explain(user, item, facts_only=True)
+        except InputError:  # diffusion dropped the facts that they share, or they share none
+            continue
+    return None
 
 
 def named_facts(explanation: Explanation, user: str) -> pl.DataFrame:

@@ -295,8 +295,10 @@ class Explainer:
             [*([over_users] if others else []), *(["more hops"] if hops < MOST_HOPS else []), "another item"]
         )
         facts = [self._told(n_users + item), self._told(*(own + n_users).tolist())]
+        unread, every = self._facts.unread(item), len(self._facts.neighbours(item))
+        dropped = f", but diffusion dropped {unread} of {_many(every, 'fact')}" if unread else ""
         return (
-            f"{begin}; the closest facts: {names[1].label} {facts[0]}; the user's items {facts[1]}; "
+            f"{begin}; the closest facts: {names[1].label} {facts[0]}{dropped}; the user's items {facts[1]}; "
             f"expected {helps}"
         )
 

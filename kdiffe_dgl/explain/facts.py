@@ -46,6 +46,7 @@ class Facts:
         self._head, self._tail = known.head.numpy(), known.tail.numpy()
         self._triple = known.triple.numpy()
         self._kept = None if model.regenerated is None else model.regenerated.kept.cpu().numpy()
+        self._reads_all = model.config.knowledge.main == "full"
         self._n_relations = known.n_relations
         self._relation = known.relation.numpy()
         self._weights = attention
@@ -129,6 +130,13 @@ class Facts:
         """Return the entities that triples join with one, in the graph as it was built."""
         start, end = np.searchsorted(self._head, [entity, entity + 1])
         return np.unique(self._tail[start:end])
+
+    def unread(self, entity: int) -> int:
+        """Return how many of these the main view lacks, since diffusion dropped the triples."""
+        if self._kept is None or self._reads_all:
+            return 0
+        start, end = np.searchsorted(self._head, [entity, entity + 1])
+        return len(self.neighbours(entity)) - len(np.unique(self._tail[start:end][self._kept[start:end]]))
 
     def attention(self, head: int, tail: int) -> float:
         """Return an entity's attention to another over all relations; 0 where the main view lacks it."""

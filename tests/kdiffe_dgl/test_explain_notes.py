@@ -14,12 +14,16 @@ from kdiffe_dgl.explain import Explainer
 from kdiffe_dgl.models.kdiffe import KDiffE, KDiffEConfig
 
 
-def explainer_of(dataset: Any) -> Explainer:
+def model_of(dataset: Any) -> KDiffE:
     generator = torch.Generator().manual_seed(0)
     config = KDiffEConfig.model_validate({"dim": 4, "knowledge": {"main": "regenerated"}})
     model = KDiffE(dataset, config, generator, torch.device("cpu"))
     model.begin_epoch(generator)
-    return Explainer(model.eval(), dataset)
+    return model.eval()
+
+
+def explainer_of(dataset: Any) -> Explainer:
+    return Explainer(model_of(dataset), dataset)
 
 
 def plain(dataset: Any) -> Any:
@@ -94,3 +98,23 @@ def test_blank_names_give_way_to_ids(tiny_dataset: Any) -> None:
     for path in found.paths:
         assert "“ ”" not in path.sentence
         assert "i7" in path.sentence
+
+
+def test_dropped_facts_are_told_where_they_might_have_connected(tiny_dataset: Any) -> None:
+    kg = tiny_dataset.kg
+    few = dataclasses.replace(kg, triples=kg.triples.filter(pl.col("head") == 17))
+    dataset = plain(tiny_dataset).replace(kg=few)
+    model = model_of(dataset)
+    assert model.regenerated is not None
+    own = {int(tail) for head, tail in zip(model.edges.head, model.edges.tail, strict=True) if head == 17}
+    one = min(own)
+    kept = ~(((model.edges.head == 17) & (model.edges.tail == one)) | (
+        (model.edges.tail == 17) & (model.edges.head == one)
+    ))  # fmt: skip
+    model._take_regenerated(dataclasses.replace(model.regenerated, kept=kept))
+    with pytest.raises(InputError, match=f", but diffusion dropped 1 of {len(own)} facts; the user's items"):
+        Explainer(model, dataset).explain("u4", "i17", hops=1)
+    model._take_regenerated(dataclasses.replace(model.regenerated, kept=torch.ones_like(kept)))
+    with pytest.raises(InputError) as told:
+        Explainer(model, dataset).explain("u4", "i17", hops=1)
+    assert "diffusion dropped" not in str(told.value)
