@@ -136,7 +136,8 @@ def run(command: Command, workshop: Workshop) -> None:
 def invoke(command: Command, workshop: Workshop) -> None:
     """Run one of our commands; training is cut to an epoch of a step, and nothing else is changed."""
     words = list(command.words[1:])
-    if words[0] == "quickstart" or (words[0] == "train" and not {"--resume", "--help"} & set(words)):
+    trains = words[0] in ("quickstart", "train", "ablate", "robustness")
+    if trains and not {"--resume", "--help"} & set(words):
         words += ONE_EPOCH
     result = CliRunner().invoke(PROGRAMS[command.words[0]], words)
     assert result.exit_code == 0, f"{command}\n{result.output}{result.exception!r}"
