@@ -208,7 +208,8 @@ def _robustness(record: Figures) -> ResultTable:
         )
     seeds = len(next(iter(record["entries"].values()))["runs"])
     header = ("Noise", *_TITLES.values(), "Change in Recall@20", "Added gone", "Others stay", "AUC of scores")
-    return ResultTable(f"{record['dataset']}, {seeds} seeds", header, tuple(rows), tuple(notes))
+    title = f"{record['dataset']}, {seeds} seed{'' if seeds == 1 else 's'}"
+    return ResultTable(title, header, tuple(rows), tuple(notes))
 
 
 def _listed(kind: Callable[[Figures], ResultTable]) -> Callable[[Figures], Iterator[ResultTable]]:
