@@ -12,8 +12,8 @@ rate of Efron et al., *Empirical Bayes analysis of a microarray experiment*, JAS
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,16 +118,18 @@ def calibrate(evidence: FloatArray, relation: IntArray, decoy: BoolArray, n_rela
     decoys = np.bincount(relation[decoy], minlength=n_relations)
     # The decoys of a relation weigh as much as its known edges.
     weight = np.where(known, 1.0, counts[relation] / np.maximum(decoys[relation], 1))
+    order = np.argsort(relation, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(relation[order])) + 1)
     logit = np.zeros(len(relation))
     fold = _folds(relation, decoy)
     for left_out in range(_FOLDS):
         taught, judged = fold != left_out, fold == left_out
-        logit[judged] = _fitted(features, known, weight, relation, taught, judged)
+        logit[judged] = _fitted(features, known, weight, groups, taught, judged)
     score, share = np.full(len(relation), -np.inf), np.full(n_relations, np.nan)
-    order = np.argsort(relation, kind="stable")
-    bounds = np.searchsorted(relation[order], np.arange(n_relations + 1))
-    for number in np.flatnonzero(counts):
-        own = order[bounds[number] : bounds[number + 1]]
+    for own in groups:
+        number = relation[own[0]]
+        if not counts[number]:
+            continue
         y, own_logit = known[own], logit[own]
         # Without a decoy to compare with, nothing is known to be better than random.
         median = np.median(own_logit[~y]) if decoys[number] else np.inf
@@ -151,22 +153,19 @@ def _fitted(
     features: FloatArray,
     known: BoolArray,
     weight: FloatArray,
-    relation: IntArray,
+    groups: Sequence[IntArray],
     taught: BoolArray,
     judged: BoolArray,
 ) -> FloatArray:
-    """Fit the regressions to some edges, and return the logits of others."""
+    """Fit the regressions to some edges, and return the logits of others; groups are those of a relation."""
     ridge = np.full(features.shape[1], _COMMON_RIDGE)
     ridge[0] = 1e-3  # the intercept
     common = features @ logistic_regression(
         features[taught], known[taught], weight[taught], np.zeros(int(taught.sum())), ridge
     )
     own_ridge = np.full(features.shape[1], _OWN_RIDGE)
-    order = np.argsort(relation, kind="stable")
-    bounds = np.flatnonzero(np.diff(relation[order], prepend=-1, append=-1))
     logit = common.copy()
-    for start, stop in pairwise(bounds):
-        own = order[start:stop]
+    for own in groups:
         first, then = own[taught[own]], own[judged[own]]
         own_part = logistic_regression(features[first], known[first], weight[first], common[first], own_ridge)
         logit[then] += features[then] @ own_part

@@ -72,11 +72,11 @@ class TripleTrust:
             head, relation, tail = (
                 torch.cat(both) for both in zip((head, relation, tail), drawn, strict=True)
             )
-        self.head, self.tail = head, tail
-        self._head, self._relation, self._tail = head.numpy(), relation.numpy(), tail.numpy()
+        self.head, self.tail, self._relation = head, tail, relation.numpy()
+        sides = head.numpy(), tail.numpy()
         self._n_relations, self._kind = n_relations, torch.cat(kinds).numpy()
         shape = edges.n_entities, edges.n_entities
-        pairs = np.stack([self._head, self._tail]), np.stack([self._tail, self._head])
+        pairs = np.stack(sides), np.stack(sides[::-1])
         rows, columns = (each.ravel() for each in pairs)
         adjacency = sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
         adjacency.setdiag(0)
@@ -85,9 +85,7 @@ class TripleTrust:
         self._incidence = adjacency[:, :n_items].tocsr()
         # The graph stands still, and so does what it says.
         self._structure = (
-            structure_evidence(adjacency, self._relation, self._head, self._tail)
-            if evidence == "structure"
-            else None
+            structure_evidence(adjacency, self._relation, *sides) if evidence == "structure" else None
         )
         self._of_structure: list[np.ndarray] | None = None
 
@@ -107,7 +105,7 @@ class TripleTrust:
         if self._structure is not None:
             return self._structure
         items = context[: self._incidence.shape[1]].cpu().double().numpy()
-        return context_agreement(self._incidence, items, self._head, self._tail)[:, None]
+        return context_agreement(self._incidence, items, self.head.numpy(), self.tail.numpy())[:, None]
 
     def scores(self, evidence: np.ndarray) -> Tensor:
         """Score all edges of the graph.
