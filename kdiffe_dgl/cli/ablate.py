@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from kdiffe_dgl.cli.grid_command import (
@@ -12,7 +14,7 @@ from kdiffe_dgl.cli.grid_command import (
     tell,
     watched,
 )
-from kg_builders.cli.shell import examples
+from kg_builders.cli.shell import PATH, examples
 
 __all__ = ["ablate"]
 
@@ -20,6 +22,7 @@ _EPILOG = examples(
     "kdiffe ablate --data data/ml-100k --out runs/ablation",
     "kdiffe ablate --data data/ml-100k --only random-edges --seeds 3 --out runs/ablation",
     "kdiffe ablate --data data/ml-100k --vary attention.epsilon=0,0.3,0.6,0.9 --out runs/ablation",
+    "kdiffe ablate --data data/ml-100k --records records --out runs/ablation",
 )
 
 
@@ -32,8 +35,19 @@ _EPILOG = examples(
     "--vary", multiple=True, metavar="SETTING=VALUE,...",
     help="Setting of the model to vary instead, such as knowledge.diffusion.steps=5,10; repeatable.",
 )  # fmt: skip
+@click.option(
+    "--records", type=PATH,
+    help="Folder of small files of what was measured: those runs are not trained again, and new ones are "
+    "kept there. kdiffe compare reads and writes the same.",
+)  # fmt: skip
 @grid_options
-def ablate(study: StudyOptions, only: tuple[str, ...], vary: tuple[str, ...], grid: GridOptions) -> None:
+def ablate(
+    study: StudyOptions,
+    only: tuple[str, ...],
+    vary: tuple[str, ...],
+    records: Path | None,
+    grid: GridOptions,
+) -> None:
     """Train KDiffE without one part at a time, and compare each arm with the full model.
 
     Arms: without-attention, without-knowledge, shuffled-knowledge (items change places in the graph),
@@ -48,7 +62,10 @@ def ablate(study: StudyOptions, only: tuple[str, ...], vary: tuple[str, ...], gr
 
     sweeps = [read_sweep(text) for text in vary]
     found = watched(
-        lambda watcher: run_ablation(study.setup(grid, watcher), only=only, sweeps=sweeps), grid.quiet
+        lambda watcher: run_ablation(study.setup(grid, watcher, records), only=only, sweeps=sweeps),
+        grid.quiet,
     )
-    left_out = [f"left out  {told}" for told in found.left_out]
-    tell(found, study.out, "results.json, tables.md and figures/", left_out)
+    notes = [f"left out  {told}" for told in found.left_out]
+    if records is not None:
+        notes.append(f"records  {found.recorded} of {found.runs} runs were in {records}")
+    tell(found, study.out, "results.json, tables.md and figures/", notes)

@@ -56,14 +56,14 @@ class StudyOptions:
     overrides: tuple[str, ...]
     seeds: int
 
-    def setup(self, grid: GridOptions, watcher: Watcher) -> Setup:
-        """Return what the variants are trained on and with."""
+    def setup(self, grid: GridOptions, watcher: Watcher, records: Path | None = None) -> Setup:
+        """Return what the variants are trained on and with; ``records``: what was measured before."""
         from kdiffe_dgl.api import settings_for  # noqa: PLC0415  (--help does not wait for torch)
         from kdiffe_dgl.experiments.variants import Resources, Setup  # noqa: PLC0415
 
         settings = settings_for(self.preset_name, self.config, self.overrides)
         resources = Resources(grid.jobs, grid.threads, grid.device, watcher)
-        return Setup(self.data, settings, self.out, range(self.seeds), resources=resources)
+        return Setup(self.data, settings, self.out, range(self.seeds), resources=resources, records=records)
 
 
 def _bundled(name: str, kind: type[Any], options: Sequence[Callable[[Command], Command]]) -> Any:

@@ -210,6 +210,16 @@ class Ablation:
         return [*([self.arms] if self.arms else []), *self.sweeps.values()]
 
     @property
+    def runs(self) -> int:
+        """How many runs there are."""
+        return len({job.folder for study in self.studies for mine in study.jobs.values() for job in mine})
+
+    @property
+    def recorded(self) -> int:
+        """How many of them were in the records."""
+        return len({folder for study in self.studies for folder in study.recorded})
+
+    @property
     def failures(self) -> list[str]:
         """Return a sentence for each run that failed."""
         return list(dict.fromkeys(told for study in self.studies for told in study.failures))

@@ -12,7 +12,6 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, Source, Sources, run_name
 from kdiffe_dgl.experiments.lock import only_one
-from kdiffe_dgl.experiments.measuring import Measuring
 from kdiffe_dgl.experiments.output import (
     FIGURES,
     RESULTS,
@@ -24,6 +23,7 @@ from kdiffe_dgl.experiments.output import (
     write_figures,
 )
 from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
+from kdiffe_dgl.experiments.plan_measuring import PlanMeasuring
 from kdiffe_dgl.experiments.plan_tuning import Searches, recorded_searches, search_settings
 from kdiffe_dgl.experiments.records import Records
 from kdiffe_dgl.experiments.results import DatasetResult
@@ -241,7 +241,7 @@ def compare(
     if plan.tune is not None and records is None:
         require_optuna()  # with records, there may be nothing to search
     with only_one(plan.output):
-        measuring = Measuring(plan, records, watcher or NoWatcher())
+        measuring = PlanMeasuring(plan, records, watcher or NoWatcher())
         # First: what is wrong with the records is told before anything is trained.
         held = recorded_searches(plan, sources)
         known = {which: search for which, search in held.items() if search is not None}

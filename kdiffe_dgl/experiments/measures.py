@@ -50,7 +50,13 @@ class Measures:
         narrow = replace(test, mask=self.mask, cutoffs=self.cutoffs, metrics=figures, per_user=per_user)
         return replace(run, test=figures, groups=groups), narrow
 
-    def measure(self, dataset: RecDataset, folder: Path, known: Measured | None = None) -> Measured:
+    def measure(
+        self,
+        dataset: RecDataset,
+        folder: Path,
+        known: Measured | None = None,
+        judge: RecDataset | None = None,
+    ) -> Measured:
         """Measure a finished run.
 
         Parameters
@@ -62,13 +68,15 @@ class Measures:
         known
             What was measured of it before: it is measured again with it, where the mask is the same, so that
             what takes its place holds no less.
+        judge
+            See :func:`kdiffe_dgl.experiments.results.measure_run`.
         """
         metrics, cutoffs = set(self.metrics), set(self.cutoffs)
         if known is not None and set(known[1].mask) == set(self.mask):
             metrics.update(known[1].per_user)
             cutoffs.update(known[1].cutoffs)
         # Sorted: in whichever order they were asked for, the same is found.
-        return measure_run(dataset, folder, sorted(metrics), self.mask, sorted(cutoffs))
+        return measure_run(dataset, folder, sorted(metrics), self.mask, sorted(cutoffs), judge)
 
 
 def _cutoff(metric: str) -> int:

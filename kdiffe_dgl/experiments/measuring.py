@@ -1,33 +1,20 @@
-"""The figures of a comparison's runs: taken from records, or measured now and recorded."""
+"""The figures of finished runs: taken from records, or measured now and recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.experiments.grid import Watcher
-from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, Sources
+from kdiffe_dgl.experiments.jobs import Job, JobResult
 from kdiffe_dgl.experiments.measures import Measured, Measures
-from kdiffe_dgl.experiments.plan import Plan
-from kdiffe_dgl.experiments.plan_tuning import Searches
 from kdiffe_dgl.experiments.record_files import dataset_folder, require_writable
 from kdiffe_dgl.experiments.records import Records
-from kdiffe_dgl.experiments.results import DatasetResult, EntryResult
 from kdiffe_dgl.serving.run_folder import METRICS
 
 __all__ = ["Measuring"]
-
-EntryJobs = Mapping[tuple[str, int], Job]
-"""Entry and seed -> job, on one data set."""
-
-
-def _by_entry(jobs: EntryJobs) -> dict[str, list[Job]]:
-    found: dict[str, list[Job]] = {}
-    for (entry, _), job in jobs.items():
-        found.setdefault(entry, []).append(job)
-    return found
 
 
 class Measuring:
@@ -35,57 +22,45 @@ class Measuring:
 
     Parameters
     ----------
-    plan
-        The plan.
+    measures
+        How runs are measured.
     records
         What was measured before; null: nothing is kept.
     watcher
         Whom to tell.
     """
 
-    def __init__(self, plan: Plan, records: Records | None, watcher: Watcher) -> None:
-        self._plan, self._records, self._watcher = plan, records, watcher
-        self._measures = Measures(plan.metrics, plan.mask, plan.evaluation.cutoffs)
+    def __init__(self, measures: Measures, records: Records | None, watcher: Watcher) -> None:
+        self._measures, self._records, self._watcher = measures, records, watcher
         self._done = self._total = 0
 
-    def recorded(
-        self, planned: Mapping[str, EntryJobs], sources: Sources, unsearched: Collection[str] = ()
-    ) -> set[Path]:
+    def recorded(self, dataset: RecDataset, jobs: Sequence[Job]) -> set[Path]:
         """Return the folders of the runs that the records hold.
 
         Parameters
         ----------
-        planned
-            Data set -> its jobs.
-        sources
-            Loads the data sets.
-        unsearched
-            Data sets with a search that is yet to be recorded.
+        dataset
+            The data set that they are trained on.
+        jobs
+            Jobs of the same settings.
 
         Raises
         ------
         InputError
-            If a record is damaged, or the records of a data set can't be written while some are missing.
+            If the record is damaged.
         """
-        found: set[Path] = set()
-        if self._records is None:
-            return found
-        incomplete = []
-        for name, jobs in planned.items():
-            dataset = sources.load(Source(self._plan.datasets[name]))
-            for mine in _by_entry(jobs).values():
-                held = self._held(dataset, mine[0])
-                found.update(
-                    job.folder
-                    for job in mine
-                    if job.seed in held and self._measures.of(held[job.seed]) is not None
-                )
-            if name in unsearched or any(job.folder not in found for job in jobs.values()):
-                incomplete.append(dataset_folder(self._records.folder, dataset))
-        # Only these: records that hold all that is asked for may lie where nobody can write.
-        for folder in incomplete:
-            require_writable(folder)
-        return found
+        held = self._held(dataset, jobs)
+        return {
+            job.folder for job in jobs if job.seed in held and self._measures.of(held[job.seed]) is not None
+        }
+
+    def require_writable(self, dataset: RecDataset) -> None:
+        """Refuse a folder of records in which no file can be written with ``InputError``.
+
+        Only to be asked where something is missing: records that hold everything may lie where nobody writes.
+        """
+        if self._records is not None:
+            require_writable(dataset_folder(self._records.folder, dataset))
 
     def begins(self, ended: Mapping[Path, JobResult]) -> None:
         """Tell how many runs there are to measure."""
@@ -93,46 +68,37 @@ class Measuring:
         if self._total:
             self._watcher.measured(0, self._total)
 
-    def dataset(
-        self,
-        name: str,
-        jobs: EntryJobs,
-        ended: Mapping[Path, JobResult],
-        searches: Searches,
-    ) -> DatasetResult:
-        """Return the results of a data set."""
-        dataset = RecDataset.load(self._plan.datasets[name])
-        measured: dict[Path, Measured] = {}
-        entries = []
-        for entry, mine in _by_entry(jobs).items():
-            done = [job for job in mine if ended[job.folder].done]
-            # Entries of the same settings share their runs.
-            measured.update(self._runs(dataset, [job for job in done if job.folder not in measured]))
-            failures = {job.seed: ended[job.folder].reason for job in mine if job not in done}
-            found = [measured[job.folder] for job in done]
-            search = searches.get((name, entry))
-            entries.append(EntryResult.of(entry, mine[0].config, found, failures, search))
-        return DatasetResult.of(name, dataset, self._plan.metrics, entries, self._plan.reference)
+    def runs(
+        self, dataset: RecDataset, jobs: Sequence[Job], judge: RecDataset | None = None
+    ) -> dict[Path, Measured]:
+        """Return what was measured of finished runs of the same settings, by folder.
 
-    def _held(self, dataset: RecDataset, job: Job) -> dict[int, Measured]:
-        return {} if self._records is None else self._records.runs(dataset, job.config)
-
-    def _runs(self, dataset: RecDataset, jobs: Sequence[Job]) -> dict[Path, Measured]:
-        """Return what was measured of finished runs of the same settings."""
+        Parameters
+        ----------
+        dataset
+            The data set that they were trained on.
+        jobs
+            Their jobs.
+        judge
+            See :func:`kdiffe_dgl.experiments.results.measure_run`. Nothing is recorded then, nor taken from
+            the records: these are of runs that are judged by their own data.
+        """
         if not jobs:
             return {}
-        held, new = self._held(dataset, jobs[0]), dict[int, Measured]()
+        records = self._records if judge is None else None
+        held = {} if records is None else self._held(dataset, jobs)
+        new: dict[int, Measured] = {}
         for job in jobs:
             known = held.get(job.seed)
             if known is None or self._measures.of(known) is None:
-                new[job.seed] = self._measures.measure(dataset, job.folder, known)
+                new[job.seed] = self._measures.measure(dataset, job.folder, known, judge)
                 self._done += 1
                 self._watcher.measured(self._done, self._total)
         file = None
-        if self._records is not None:
-            file = self._records.file(dataset, jobs[0].config)
+        if records is not None:
+            file = records.file(dataset, jobs[0].config)
             if new:
-                self._records.keep(dataset, jobs[0].config, new)
+                records.keep(dataset, jobs[0].config, new)
         found: dict[Path, Measured] = {}
         for job in jobs:
             asked = self._measures.of({**held, **new}[job.seed])
@@ -140,3 +106,6 @@ class Measuring:
             folder = job.folder if (job.folder / METRICS).is_file() else None
             found[job.folder] = replace(asked[0], folder=folder, record=file), asked[1]
         return found
+
+    def _held(self, dataset: RecDataset, jobs: Sequence[Job]) -> dict[int, Measured]:
+        return {} if self._records is None else self._records.runs(dataset, jobs[0].config)

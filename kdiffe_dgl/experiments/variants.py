@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,13 @@ from pathlib import Path
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation
-from kdiffe_dgl.experiments.grid import Watcher, run_grid
-from kdiffe_dgl.experiments.jobs import Job, Source, run_name, trained_alike
+from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
+from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name, trained_alike
 from kdiffe_dgl.experiments.lock import only_one
+from kdiffe_dgl.experiments.measures import Measures
+from kdiffe_dgl.experiments.measuring import Measuring
 from kdiffe_dgl.experiments.output import RUNS, file_name, require_output
+from kdiffe_dgl.experiments.records import Records
 from kdiffe_dgl.experiments.results import DatasetResult, EntryResult, RunResult, measure_run
 from kdiffe_dgl.training.config import RunConfig, resolve
 
@@ -61,10 +64,13 @@ class StudyResult:
         Figures by variant and seed, each compared with the first variant.
     jobs
         Variant -> its runs, those that failed included.
+    recorded
+        Folders of the runs that were in the records, so that none was needed.
     """
 
     result: DatasetResult
     jobs: Mapping[str, Sequence[Job]]
+    recorded: Collection[Path] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -105,6 +111,10 @@ class Setup:
         What is compared.
     resources
         Jobs, threads, device, and whom to tell.
+    records
+        Folder of what was measured before, where more is kept, see
+        :class:`kdiffe_dgl.experiments.records.Records`; null: none. Runs of variants that change interactions
+        are none of them: they are judged by other splits than their own.
     """
 
     data: Path
@@ -113,6 +123,7 @@ class Setup:
     seeds: Sequence[int] = range(5)
     metrics: Sequence[str] = METRICS
     resources: Resources = Resources()
+    records: Path | None = None
 
     @cached_property
     def dataset(self) -> RecDataset:
@@ -156,35 +167,74 @@ class Setup:
             If the data can't be read, a setting does not fit, or another process is at work in the output.
             A run that fails is part of the result.
         """
-        require_output(self.output)
+        require_output(self.output, self.records)
         jobs = self._jobs(variants)
-        unique = {job.folder: job for mine in jobs.values() for job in mine}
+        watcher = self.resources.watcher or NoWatcher()
+        how = self.measured.evaluation
+        measures = Measures(tuple(self.metrics), how.test_mask, how.cutoffs)
+        records = None if self.records is None else Records(self.records, how.test_mask)
+        measuring = Measuring(measures, records, watcher)
         with only_one(self.output):
+            recorded = self._recorded(variants, jobs, measuring)
             (self.output / RUNS).mkdir(exist_ok=True)
-            resources = self.resources
             results = run_grid(
-                unique.values(), n_jobs=resources.jobs, threads=resources.threads, watcher=resources.watcher
+                {job.folder: job for mine in jobs.values() for job in mine}.values(),
+                n_jobs=self.resources.jobs,
+                threads=self.resources.threads,
+                watcher=watcher,
+                recorded=recorded,
             )
-        ended = {result.job.folder: result for result in results}
-        entries = []
-        for name, mine in jobs.items():
-            measured = measure_jobs(
-                [job for job in mine if ended[job.folder].done], self.metrics, self.dataset
-            )
-            failures = {job.seed: ended[job.folder].reason for job in mine if not ended[job.folder].done}
-            entries.append(EntryResult.of(name, mine[0].config, measured, failures))
+            ended = {result.job.folder: result for result in results}
+            measuring.begins(ended)
+            entries = [self._entry(variant, jobs[variant.name], ended, measuring) for variant in variants]
         found = DatasetResult.of(self.dataset.name, self.dataset, self.metrics, entries, variants[0].name)
-        return StudyResult(found, jobs)
+        return StudyResult(found, jobs, recorded)
+
+    def _recorded(
+        self, variants: Sequence[Variant], jobs: Mapping[str, Sequence[Job]], measuring: Measuring
+    ) -> set[Path]:
+        """Return the folders of the runs that need not be trained; what is wrong with records is told now."""
+        found: set[Path] = set()
+        if self.records is None:
+            return found
+        for variant in variants:
+            trained_on = self._trained_on(variant)
+            if self._judges_itself(trained_on):
+                found |= measuring.recorded(trained_on, jobs[variant.name])
+        if any(job.folder not in found for mine in jobs.values() for job in mine):
+            measuring.require_writable(self.dataset)
+        return found
+
+    def _entry(
+        self,
+        variant: Variant,
+        jobs: Sequence[Job],
+        ended: Mapping[Path, JobResult],
+        measuring: Measuring,
+    ) -> EntryResult:
+        """Put together what the runs of a variant brought."""
+        done = [job for job in jobs if ended[job.folder].done]
+        failures = {job.seed: ended[job.folder].reason for job in jobs if job not in done}
+        trained_on = self._trained_on(variant)
+        judge = None if self._judges_itself(trained_on) else self.dataset
+        measured = measuring.runs(trained_on, done, judge)
+        return EntryResult.of(variant.name, jobs[0].config, list(measured.values()), failures)
+
+    def _trained_on(self, variant: Variant) -> RecDataset:
+        return self.dataset if variant.change is None else variant.change(self.dataset)
+
+    def _judges_itself(self, trained_on: RecDataset) -> bool:
+        return trained_on is self.dataset or trained_on.interactions.equals(self.dataset.interactions)
 
     def _jobs(self, variants: Sequence[Variant]) -> dict[str, list[Job]]:
         """Return the jobs of each variant; mistakes are told before anything is trained."""
-        dataset, base = self.dataset, self.measured
+        base = self.measured
         configs = {variant.name: changed(base, variant.overrides) for variant in variants}
-        folder = self.output / RUNS / file_name(dataset.name)
+        folder = self.output / RUNS / file_name(self.dataset.name)
         jobs: dict[str, list[Job]] = {}
         for variant in variants:
             source, config = Source(self.data, variant.change), configs[variant.name]
-            fingerprint = (dataset if variant.change is None else variant.change(dataset)).fingerprint
+            fingerprint = self._trained_on(variant).fingerprint
             jobs[variant.name] = [
                 Job(
                     f"{variant.name}, seed {seed}", source, config, seed,
@@ -195,10 +245,8 @@ class Setup:
         return jobs
 
 
-def measure_jobs(
-    jobs: Sequence[Job], metrics: Sequence[str], judge: RecDataset | None = None
-) -> list[tuple[RunResult, Evaluation]]:
-    """Measure the finished runs of one variant.
+def measure_jobs(jobs: Sequence[Job], metrics: Sequence[str]) -> list[tuple[RunResult, Evaluation]]:
+    """Measure the finished runs of one variant by the data that they were trained on.
 
     Parameters
     ----------
@@ -206,8 +254,6 @@ def measure_jobs(
         Jobs of the same data.
     metrics
         Metrics whose values by user are kept.
-    judge
-        See :func:`kdiffe_dgl.experiments.results.measure_run`.
     """
     if not jobs:
         return []
@@ -215,7 +261,7 @@ def measure_jobs(
     found = []
     for job in jobs:
         how = job.config.evaluation
-        found.append(measure_run(trained_on, job.folder, metrics, how.test_mask, how.cutoffs, judge))
+        found.append(measure_run(trained_on, job.folder, metrics, how.test_mask, how.cutoffs))
     return found
 
 

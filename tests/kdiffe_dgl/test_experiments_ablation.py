@@ -21,7 +21,11 @@ from kdiffe_dgl.experiments.changes import (
     ShuffledItems,
     WithoutFeatures,
 )
-from kdiffe_dgl.experiments.variants import Setup, alike, changed
+from kdiffe_dgl.experiments.comparison import compare
+from kdiffe_dgl.experiments.grid import NoWatcher
+from kdiffe_dgl.experiments.jobs import JobResult
+from kdiffe_dgl.experiments.records import Records
+from kdiffe_dgl.experiments.variants import Resources, Setup, StudyResult, Variant, alike, changed
 from kdiffe_dgl.training.config import resolve
 
 SMALL = [
@@ -140,3 +144,87 @@ def test_the_command_compares_arms_and_varies_settings(folder: Path, tmp_path: P
     assert again.arms is not None
     assert json.loads(json.dumps(again.arms.result.to_dict()))["entries"] == facts["arms"]["entries"]
     assert sorted(path.stat().st_mtime_ns for path in (out / "runs").rglob("metrics.json")) == runs
+
+
+class Told(NoWatcher):
+    """Remembers how runs ended."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+
+    def job_ends(self, result: JobResult) -> None:
+        self.states.append(result.state)
+
+
+def test_recorded_arms_are_not_trained_again(folder: Path, tiny_dataset: RecDataset, tmp_path: Path) -> None:
+    base = settings_for(overrides=SMALL)
+    removed = WithoutFeatures((min(tiny_dataset.features),))
+    variants = [
+        Variant("full"),
+        Variant("no guidance", ("model.knowledge.diffusion.guidance=0",)),
+        Variant("less", (), removed),
+        # Judged by the splits without the noise, which records of the noisy data know nothing of.
+        Variant("noise", (), RandomInteractions(0.1)),
+    ]
+
+    def run(place: str) -> tuple[StudyResult, list[str]]:
+        told = Told()
+        resources = Resources(watcher=told)
+        setup = Setup(
+            folder, base, tmp_path / place, range(2), resources=resources, records=tmp_path / "records"
+        )
+        return setup.run(variants), told.states
+
+    plain = Setup(folder, base, tmp_path / "first", range(2)).run(variants)
+    first, states = run("first")
+    assert states == ["found"] * 8
+    assert not first.recorded
+    again, states = run("second")
+    assert states == ["recorded"] * 6 + ["trained"] * 2
+    assert len(again.recorded) == 6
+    for found in (first, again):
+        assert found.result.contrasts == plain.result.contrasts
+        for entry, same in zip(found.result.entries, plain.result.entries, strict=True):
+            assert [run.test for run in entry.runs] == [run.test for run in same.runs]
+    assert all(run.folder is None for run in again.result.entries[2].runs)
+    # An arm without a part of the data is of other data: one file each for the arms that have records.
+    assert len(list((tmp_path / "records").rglob("*.parquet"))) == 3
+
+
+def test_an_ablation_and_a_comparison_share_records(folder: Path, tmp_path: Path) -> None:
+    plan = {
+        "output": str(tmp_path / "compared"),
+        "records": str(tmp_path / "records"),
+        "datasets": {"Tiny": str(folder)},
+        "entries": {"KDiffE": {"preset": "default", "set": SMALL}},
+        "seeds": 1,
+    }
+    compared = compare(plan)
+    arguments = ["ablate", "--data", str(folder), "--out", str(tmp_path / "out"), "--seeds", "1", "--quiet"]
+    arguments += [word for setting in SMALL for word in ("--set", setting)]
+    arguments += ["--only", "random-edges", "--records", str(tmp_path / "records")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert f"records  1 of 2 runs were in {tmp_path / 'records'}" in result.stdout
+    facts = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    full = facts["arms"]["entries"]["full model"]["runs"][0]["test"]
+    assert full == dict(compared.datasets[0].entries[0].runs[0].test)
+
+
+def test_a_damaged_record_is_told_before_an_arm_is_trained(folder: Path, tmp_path: Path) -> None:
+    base, told = settings_for(overrides=SMALL), Told()
+    dataset = RecDataset.load(folder)
+    file = Records(tmp_path / "records", base.evaluation.test_mask).file(dataset, base)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no table")
+    setup = Setup(
+        folder,
+        base,
+        tmp_path / "out",
+        range(1),
+        resources=Resources(watcher=told),
+        records=tmp_path / "records",
+    )
+    with pytest.raises(InputError, match=r"is not a readable Parquet file"):
+        ablate(setup, only=["random-edges"])
+    assert not told.states
