@@ -197,15 +197,14 @@ def _robustness(record: Figures) -> ResultTable:
             shares = [run[key] for run in sorted_out if run[key] is not None]
             cells.append(Cell(f"{np.mean(shares):.3f}" if shares else ""))
         rows.append(tuple(cells))
-    notes = []
-    planted = record.get("planted") or []
-    if planted:
-        auc, gone, stay = ([run[key] for run in planted] for key in ("auc", "gone", "stay"))
-        notes.append(
-            f"Without noise, triples that cause interactions against all others: AUC {np.mean(auc):.3f} "
-            f"({min(auc):.3f} to {max(auc):.3f}); {np.mean(stay):.1%} of the former stay, "
-            f"{np.mean(gone):.1%} of the latter are gone."
+    told = []
+    for name, found in (record.get("planted") or {}).items():
+        auc, gone, stay = ([run[key] for run in found] for key in ("auc", "gone", "stay"))
+        told.append(
+            f"{name}: AUC {np.mean(auc):.3f} ({min(auc):.3f} to {max(auc):.3f}); {np.mean(stay):.1%} of the "
+            f"former stay, {np.mean(gone):.1%} of the latter are gone"
         )
+    notes = [f"Triples that cause interactions against all others, {'; '.join(told)}."] if told else []
     seeds = len(next(iter(record["entries"].values()))["runs"])
     header = ("Noise", *_TITLES.values(), "Change in Recall@20", "Added gone", "Others stay", "AUC of scores")
     title = f"{record['dataset']}, {seeds} seed{'' if seeds == 1 else 's'}"

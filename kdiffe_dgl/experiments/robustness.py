@@ -119,8 +119,8 @@ class Robustness:
     edges
         Variant -> one mapping a run, see :func:`sorted_out`, of added triples against the others.
     planted
-        The same of planted triples that cause interactions against all others, without noise; empty where
-        the data have no such truth.
+        Variant -> the same of planted triples that cause interactions against all others, the added ones
+        among these; empty where the data have no such truth.
     masked
         Variant -> metric -> its values where the added interactions are left out of the lists; of variants
         with such alone.
@@ -129,7 +129,7 @@ class Robustness:
     study: StudyResult
     levels: Mapping[str, Mapping[str, float]]
     edges: Mapping[str, Sequence[Mapping[str, float]]]
-    planted: Sequence[Mapping[str, float]]
+    planted: Mapping[str, Sequence[Mapping[str, float]]]
     masked: Mapping[str, Mapping[str, SeedSummary]]
 
     @property
@@ -144,8 +144,8 @@ class Robustness:
         if self.edges:
             found.append(_sorted_table(f"{name}: added triples after regeneration", self.edges))
         if self.planted:
-            rows = {"cause interactions": self.planted}
-            found.append(_sorted_table(f"{name}: planted triples that cause interactions, and others", rows))
+            title = f"{name}: planted triples that cause interactions, and all others"
+            found.append(_sorted_table(title, self.planted))
         return found
 
     def _losses(self) -> ResultTable:
@@ -213,7 +213,7 @@ class Robustness:
             **self.study.result.to_dict(),
             "levels": {kind: dict(levels) for kind, levels in self.levels.items()},
             "added_triples": {name: plain(runs) for name, runs in self.edges.items()},
-            "planted": plain(self.planted),
+            "planted": {name: plain(runs) for name, runs in self.planted.items()},
             "added_interactions_left_out": {
                 name: {metric: vars(value) for metric, value in found.items()}
                 for name, found in self.masked.items()
@@ -248,13 +248,22 @@ def _sorted_table(title: str, rows: Mapping[str, Sequence[Mapping[str, float]]])
     return ResultTable(title, ("", *heading.values()), tuple(body), ("Mean over seeds.",), "regeneration")
 
 
-def _planted_truth(data: Path, dataset: RecDataset) -> np.ndarray | None:
-    """Return which stored triples cause interactions; null where the folder does not tell."""
-    path = data / "truth" / "triples.parquet"
-    if dataset.kg is None or not path.is_file():
-        return None
-    truth = pl.read_parquet(path).select("head_id", "relation", "tail_id", "relevant")
+def _truth_file(data: Path) -> Path:
+    """Return where the folder of planted data tells which triples cause interactions."""
+    return data / "truth" / "triples.parquet"
+
+
+def _not_added(dataset: RecDataset) -> np.ndarray:
+    """Return which stored triples are not random ones."""
+    assert dataset.kg is not None
+    return (dataset.kg.triples["source"] != NOISE).to_numpy()
+
+
+def _planted_truth(file: Path, dataset: RecDataset) -> np.ndarray:
+    """Return which stored triples cause interactions; none of those that were added was planted."""
+    truth = pl.read_parquet(file).select("head_id", "relation", "tail_id", "relevant")
     kg = dataset.kg
+    assert kg is not None
     ids, names = kg.entities["id"], kg.relations["name"]
     stored = kg.triples.select(
         head_id=ids.gather(kg.triples["head"]),
@@ -307,29 +316,23 @@ def robustness(
             made.setdefault(kind, {})[variant.name] = level
     study = setup.run(variants)
     done = {run.folder for entry in study.result.entries for run in entry.runs}
-    edges, masked = {}, {}
+    edges, masked, planted = {}, {}, {}
+    truth = _truth_file(setup.data)
     for variant in variants:
         found = [job for job in study.jobs[variant.name] if job.folder in done]
         if isinstance(variant.change, RandomInteractions) and found:
             # Measured on the data that they were trained on, whose lists leave all of training out.
             masked[variant.name] = over_seeds([run.test for run, _ in measure_jobs(found, setup.metrics)])
-        if isinstance(variant.change, RandomTriples) and found and base.name == KDiffE.name:
-            measured = _of_added(found)
-            if measured:
-                edges[variant.name] = measured
-    truth = _planted_truth(setup.data, dataset)
-    planted: list[dict[str, float]] = []
-    if truth is not None and base.name == KDiffE.name:
-        clean = [job for job in study.jobs[CLEAN.name] if job.folder in done]
-        planted = _all_sorted_out(clean, dataset, truth)
+        if not found or base.name != KDiffE.name or dataset.kg is None:
+            continue
+        trained_on = found[0].source.load()
+        if isinstance(variant.change, RandomTriples):
+            edges[variant.name] = _all_sorted_out(found, trained_on, _not_added(trained_on))
+        if truth.is_file():
+            planted[variant.name] = _all_sorted_out(found, trained_on, _planted_truth(truth, trained_on))
+    # A model that regenerates no graph sorts nothing out.
+    edges, planted = ({name: runs for name, runs in each.items() if runs} for each in (edges, planted))
     return Robustness(study, made, edges, planted, masked)
-
-
-def _of_added(jobs: Sequence[Job]) -> list[dict[str, float]]:
-    dataset = jobs[0].source.load()
-    assert dataset.kg is not None
-    good = (dataset.kg.triples["source"] != NOISE).to_numpy()
-    return _all_sorted_out(jobs, dataset, good)
 
 
 def _all_sorted_out(jobs: Sequence[Job], dataset: RecDataset, good: np.ndarray) -> list[dict[str, float]]:

@@ -162,7 +162,8 @@ def test_the_table_of_noise(tmp_path: Path) -> None:
     study = {
         "dataset": "tiny", "entries": entries, "comparisons": [],
         "levels": {"triples": {"triples +50%": 0.5}},
-        "added_triples": {"triples +50%": sorted_out}, "planted": sorted_out,
+        "added_triples": {"triples +50%": sorted_out},
+        "planted": {"no noise": sorted_out, "triples +50%": sorted_out[:1]},
     }  # fmt: skip
     file = tmp_path / "results.json"
     file.write_text(json.dumps(study))
@@ -170,4 +171,5 @@ def test_the_table_of_noise(tmp_path: Path) -> None:
     table = results.render("robustness-tiny", tmp_path)
     assert "| no noise | 0.3000 ± 0.1414 | 0.1500 ± 0.0707 |  |  |  |  |" in table
     assert "| triples +50% | 0.2700 ± 0.0424 | 0.1350 ± 0.0212 | -10.0% | 0.850 | 0.750 | 0.800 |" in table
-    assert "AUC 0.800 (0.750 to 0.850); 75.0% of the former stay, 85.0% of the latter are gone." in table
+    told = "no noise: AUC 0.800 (0.750 to 0.850); 75.0% of the former stay, 85.0% of the latter are gone"
+    assert f"Triples that cause interactions against all others, {told}; triples +50%: AUC 0.750" in table

@@ -105,7 +105,20 @@ def test_the_command_tells_what_is_thrown_out_and_ranks_the_same_items(tmp_path:
     assert found["precision"] == pytest.approx(precision_score(added, gone))
     assert found["stay"] == pytest.approx(recall_score(~added, ~gone))
     assert found["auc"] == pytest.approx(roc_auc_score(~added, scores.numpy()), abs=1e-9)
-    assert 0 < facts["planted"][0]["auc"] < 1
+    assert set(facts["planted"]) == {"no noise", "triples +50%", "interactions +200%"}
+    of = {
+        tuple(row[:3]): row[3]
+        for row in made.triples.select("head_id", "relation", "tail_id", "relevant").rows()
+    }
+    ids, names = noisy.kg.entities["id"].to_list(), noisy.kg.relations["name"].to_list()
+    rows = noisy.kg.triples.select("head", "relation", "tail").rows()
+    causes = np.array([of.get((ids[head], names[kind], ids[tail]), False) for head, kind, tail in rows])
+    causes = causes[model.edges.triple.numpy()]
+    assert 0 < causes.sum() < (~added).sum()
+    found = facts["planted"]["triples +50%"][0]
+    assert found["gone"] == pytest.approx(recall_score(~causes, gone))
+    assert found["stay"] == pytest.approx(recall_score(causes, ~gone))
+    assert found["auc"] == pytest.approx(roc_auc_score(causes, scores.numpy()), abs=1e-9)
     figures = {path.name for path in (out / "figures").iterdir()}
     assert {"noise.png", "regeneration.png"} <= figures
     tables = (out / "tables.md").read_text(encoding="utf-8")
@@ -146,4 +159,4 @@ def test_close_levels_are_not_mixed_up_and_a_model_without_regeneration_has_none
     assert found.levels == {"triples": {"triples +30%": 0.3, "triples +30.1%": 0.301}}
     assert not found.failures
     assert found.edges == {}
-    assert found.planted == []
+    assert found.planted == {}
