@@ -1,10 +1,10 @@
-"""Makes the tables of docs/results.md from the records of measurements.
+"""Makes the tables of docs/results.md and docs/tried.md from the records of measurements.
 
-Run ``python benchmarks/results.py``. A block of the page that begins with ``<!-- table: NAME -->`` and ends
+Run ``python benchmarks/results.py``. A block of a page that begins with ``<!-- table: NAME -->`` and ends
 with ``<!-- end of table -->`` is filled from ``benchmarks/records/NAME.json``; the text around the blocks
 stays as it is. ``--keep NAME=FILE`` first makes a record of what a benchmark, ``kdiffe compare``, ``kdiffe
 ablate`` or ``kdiffe robustness`` wrote, without the facts of the machine and the values of each user.
-``--check`` only says whether the page is as its records say.
+``--check`` only says whether the pages are as their records say.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kdiffe_dgl.experiments.tables import Cell, ResultTable, ranked
 
 __all__ = ["fill", "keep", "main", "render"]
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+PAGES = tuple(Path(__file__).resolve().parents[1] / "docs" / name for name in ("results.md", "tried.md"))
 RECORDS = Path(__file__).resolve().parent / "records"
 METRICS = ("recall@20", "ndcg@20")
 _TITLES = {"recall@20": "Recall@20", "ndcg@20": "NDCG@20"}
@@ -285,7 +285,7 @@ def render(name: str, records: Path = RECORDS) -> str:
     file = records / f"{name}.json"
     if kind is None or not file.is_file():
         known = ", ".join(_KINDS)
-        raise SystemExit(f"{PAGE.name}, table {name}: expected a record {file} of a kind in {known}")
+        raise SystemExit(f"table {name}: expected a record {file} of a kind in {known}")
     record = json.loads(file.read_text(encoding="utf-8"))
     # Headings of the page would hang below the section that they stand in.
     return "\n".join(
@@ -299,7 +299,7 @@ def fill(page: str, records: Path = RECORDS) -> str:
 
 
 def main() -> None:
-    """Keep records, fill the page or check it."""
+    """Keep records, fill the pages or check them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--keep", action="append", default=[], metavar="NAME=FILE", help="Repeatable.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 if it would")
@@ -307,15 +307,16 @@ def main() -> None:
     for given in options.keep:
         name, _, file = given.partition("=")
         print(f"record {keep(name, Path(file), RECORDS)}")
-    page = PAGE.read_text(encoding="utf-8")
-    filled = fill(page)
-    if filled == page:
-        print(f"{PAGE} is as its records say")
-    elif options.check:
-        raise SystemExit(f"{PAGE} is not as its records say; run python benchmarks/results.py")
-    else:
-        PAGE.write_text(filled, encoding="utf-8")
-        print(f"{PAGE} written")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        filled = fill(text)
+        if filled == text:
+            print(f"{page} is as its records say")
+        elif options.check:
+            raise SystemExit(f"{page} is not as its records say; run python benchmarks/results.py")
+        else:
+            page.write_text(filled, encoding="utf-8")
+            print(f"{page} written")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,9 @@ ARMS = {
 }
 
 
-def test_the_page_is_as_its_records_say() -> None:
-    page = results.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", results.PAGES, ids=lambda path: path.stem)
+def test_a_page_is_as_its_records_say(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
     assert page.count("<!-- table: ") == page.count("<!-- end of table -->") > 0
     assert results.fill(page) == page
 

@@ -23,7 +23,11 @@ PROGRAM = re.compile(
 """What begins a command line that stands between the blocks."""
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
-WORKSPACE_OF_PAGE = {"docs/results.md": "fetched", "docs/troubleshooting.md": "built"}
+WORKSPACE_OF_PAGE = {
+    "docs/results.md": "fetched",
+    "docs/tried.md": "fetched",
+    "docs/troubleshooting.md": "built",
+}
 """Where lines of a page run that have no mark: unmarked blocks, and what stands between blocks."""
 OTHERWISE = "mentioned"
 
