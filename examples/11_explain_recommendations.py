@@ -52,6 +52,9 @@ def main() -> None:
     relevant = set(world.triples.filter("relevant")["relation"])
     found = {user: why for user in users if (why := by_facts[user]) is not None}
     print(f"facts join {len(found)} of {len(users)} users with an item of their list")
+    if not found:
+        print("no fact can be checked against the truth: train for more epochs, or look at more users")
+        return
     named = pl.concat([named_facts(why, user) for user, why in found.items()])
     named = named.with_columns(reason=pl.col("relation").is_in(list(relevant)))
     named.write_csv(options.output / "named.csv")

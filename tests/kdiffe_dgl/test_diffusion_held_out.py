@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
+from kdiffe_dgl.data import RecDataset
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.diffusion.denoiser import time_embedding
 from kdiffe_dgl.diffusion.held_out import LEAST, PARTS, held_out_evidence
@@ -15,7 +16,7 @@ from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig, GraphDiffusion
 from kdiffe_dgl.experiments.changes import NOISE, RandomTriples
 from kdiffe_dgl.graph.hetero import build_heterograph, knowledge_edges
-from kdiffe_dgl.models.kdiffe_config import KnowledgeConfig
+from kdiffe_dgl.models.kdiffe_config import KnowledgeConfig, Scoring
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion
 
 SIZE, CONTEXT = 17, 4
@@ -93,35 +94,42 @@ def test_a_graph_without_edges_has_no_evidence() -> None:
     assert found.shape == (0, 4)
 
 
-@pytest.fixture(scope="module")
-def judged() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, KnowledgeDiffusion]:
-    """Return what is relevant, scores while edges are hidden and while they are shown, and what is kept."""
-    made = planted()
-    dataset = made.dataset
+def trained(
+    dataset: RecDataset, scoring: Scoring, epochs: int
+) -> tuple[KnowledgeDiffusion, torch.Tensor, torch.Generator]:
+    """Return a diffusion that was trained for some epochs, its context, and the generator to go on with."""
     edges = knowledge_edges(build_heterograph(dataset), dataset)
     # Embeddings such as a trained recommender has: who likes the same lies near.
     left, values, _ = np.linalg.svd(dataset.matrix("train").toarray(), full_matrices=False)
     users = torch.from_numpy((left * values)[:, :64].astype(np.float32))
-    diffusion = {}
-    for scoring in ("held_out", "reconstruction"):
-        config = KnowledgeConfig(
-            scoring=scoring,
-            passing=0.25,
-            diffusion=DiffusionConfig(weighting="rows", dropout=0.5, guidance=0.0, min_steps=4),
-        )
-        one = KnowledgeDiffusion(
-            edges, dataset.matrix("train"), edges.n_entities, config, 64,
-            torch.Generator().manual_seed(1), torch.device("cpu"),
-        )  # fmt: skip
-        context, generator = one.context(users), torch.Generator().manual_seed(2)
-        for _ in range(60):
-            assert one.train_guided(context, torch.zeros(edges.n_entities, 64), generator) > 0
-        diffusion[scoring] = one, one.edge_scores(context, generator).numpy()
+    config = KnowledgeConfig(
+        scoring=scoring,
+        passing=0.25,
+        diffusion=DiffusionConfig(weighting="rows", dropout=0.5, guidance=0.0, min_steps=8),
+    )
+    diffusion = KnowledgeDiffusion(
+        edges, dataset.matrix("train"), edges.n_entities, config, 64,
+        torch.Generator().manual_seed(1), torch.device("cpu"),
+    )  # fmt: skip
+    context, generator = diffusion.context(users), torch.Generator().manual_seed(2)
+    for _ in range(epochs):
+        assert diffusion.train_guided(context, torch.zeros(edges.n_entities, 64), generator) > 0
+    return diffusion, context, generator
+
+
+@pytest.fixture(scope="module")
+def judged() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, KnowledgeDiffusion]:
+    """Return what is relevant, scores while edges are hidden and while they are shown, and what is kept."""
+    made = planted()
+    scores = {}
+    for scoring in ("reconstruction", "held_out"):
+        diffusion, context, generator = trained(made.dataset, scoring, 30)
+        scores[scoring] = diffusion.edge_scores(context, generator).numpy()
+    edges = diffusion.edges
     relation = np.array(edges.relation_names)[edges.relation.numpy()]
     relevant = np.isin([name.split("^")[0] for name in relation], made.config.relevant)
-    held_out, hidden = diffusion["held_out"]
-    kept = held_out.regenerate(context, generator).kept.numpy()
-    return relevant, hidden, diffusion["reconstruction"][1], kept, held_out
+    kept = diffusion.regenerate(context, generator).kept.numpy()
+    return relevant, scores["held_out"], scores["reconstruction"], kept, diffusion
 
 
 def test_hidden_edges_tell_relevant_relations_from_noise_where_shown_ones_do_not(judged: tuple) -> None:
@@ -189,24 +197,10 @@ def test_added_random_triples_pass_like_decoys(data: PlantedConfig) -> None:
     made = planted(data).dataset
     dataset = RandomTriples(0.3)(made)
     assert dataset.kg is not None
-    edges = knowledge_edges(build_heterograph(dataset), dataset)
-    left, values, _ = np.linalg.svd(dataset.matrix("train").toarray(), full_matrices=False)
-    users = torch.from_numpy((left * values)[:, :64].astype(np.float32))
-    config = KnowledgeConfig(
-        scoring="held_out",
-        passing=0.25,
-        diffusion=DiffusionConfig(weighting="rows", dropout=0.5, guidance=0.1, min_steps=8),
-    )
-    diffusion = KnowledgeDiffusion(
-        edges, dataset.matrix("train"), edges.n_entities, config, 64,
-        torch.Generator().manual_seed(1), torch.device("cpu"),
-    )  # fmt: skip
-    context, generator = diffusion.context(users), torch.Generator().manual_seed(2)
-    for _ in range(30):
-        diffusion.train_guided(context, torch.zeros(edges.n_entities, 64), generator)
+    diffusion, context, generator = trained(dataset, "held_out", 30)
     # Of several ways to deal out the edges, since one draw of a few hundred triples says little.
     passed = []
-    added = (dataset.kg.triples["source"] == NOISE).to_numpy()[edges.triple.numpy()]
+    added = (dataset.kg.triples["source"] == NOISE).to_numpy()[diffusion.edges.triple.numpy()]
     for _ in range(4):
         passed.append(diffusion.regenerate(context, generator).kept.numpy()[added].mean())
     assert np.mean(passed) < 0.25 + 0.08
