@@ -199,7 +199,10 @@ def _robustness(record: Figures) -> ResultTable:
         rows.append(tuple(cells))
     told = []
     for name, found in (record.get("planted") or {}).items():
-        auc, gone, stay = ([run[key] for run in found] for key in ("auc", "gone", "stay"))
+        figures = ([run[key] for run in found if run[key] is not None] for key in ("auc", "gone", "stay"))
+        auc, gone, stay = figures
+        if not (auc and gone and stay):  # all triples are of one kind
+            continue
         told.append(
             f"{name}: AUC {np.mean(auc):.3f} ({min(auc):.3f} to {max(auc):.3f}); {np.mean(stay):.1%} of the "
             f"former stay, {np.mean(gone):.1%} of the latter are gone"

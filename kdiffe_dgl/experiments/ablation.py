@@ -198,11 +198,14 @@ class Ablation:
         The study of each setting that was varied; its first variant is the full model.
     left_out
         Which arms did not fit, and why.
+    recorded
+        How many runs were in the records when it began.
     """
 
     arms: StudyResult | None
     sweeps: Mapping[Sweep, StudyResult]
     left_out: tuple[str, ...]
+    recorded: int = 0
 
     @property
     def studies(self) -> list[StudyResult]:
@@ -213,11 +216,6 @@ class Ablation:
     def runs(self) -> int:
         """How many runs there are."""
         return len({job.folder for study in self.studies for mine in study.jobs.values() for job in mine})
-
-    @property
-    def recorded(self) -> int:
-        """How many of them were in the records."""
-        return len({folder for study in self.studies for folder in study.recorded})
 
     @property
     def failures(self) -> list[str]:
@@ -327,6 +325,10 @@ def ablate(setup: Setup, *, only: Sequence[str] = (), sweeps: Sequence[Sweep] = 
     for sweep in sweeps:  # mistakes are told before anything is trained
         for variant in sweep.variants():
             changed(setup.base, variant.overrides)
+    studies = [chosen] if chosen else []
+    studies += [sweep.variants() for sweep in sweeps]
+    # Of all studies first: what is wrong with a record is told before anything is trained.
+    recorded = {folder for variants in studies for folder in setup.recorded([FULL, *variants])}
     arms = setup.run([FULL, *chosen]) if chosen else None
     varied = {sweep: setup.run([FULL, *sweep.variants()]) for sweep in sweeps}
-    return Ablation(arms, varied, tuple(left_out))
+    return Ablation(arms, varied, tuple(left_out), len(recorded))

@@ -16,7 +16,7 @@ from kg_builders.formats.atomic import writing
 __all__ = ["EXPECTED", "SCHEMA_VERSION", "check_version", "dataset_folder", "lasting", "require_writable"]
 
 SCHEMA_VERSION = 1
-EXPECTED = "expected a file of records written by kdiffe compare"
+EXPECTED = "expected a file of records written by kdiffe compare or ablate"
 
 
 def dataset_folder(folder: Path, dataset: RecDataset) -> Path:

@@ -314,6 +314,8 @@ def robustness(
             variant = Variant(f"{kind} +{100 * level:g}%", (), change)
             variants.append(variant)
             made.setdefault(kind, {})[variant.name] = level
+    if setup.records is not None:
+        raise InputError("robustness: reads the graphs of its runs, which records lack; expected none")
     study = setup.run(variants)
     done = {run.folder for entry in study.result.entries for run in entry.runs}
     edges, masked, planted = {}, {}, {}
@@ -323,9 +325,10 @@ def robustness(
         if isinstance(variant.change, RandomInteractions) and found:
             # Measured on the data that they were trained on, whose lists leave all of training out.
             masked[variant.name] = over_seeds([run.test for run, _ in measure_jobs(found, setup.metrics)])
-        if not found or base.name != KDiffE.name or dataset.kg is None:
+        reads = isinstance(variant.change, RandomTriples) or truth.is_file()
+        if not found or not reads or base.name != KDiffE.name or dataset.kg is None:
             continue
-        trained_on = found[0].source.load()
+        trained_on = dataset if variant.change is None else variant.change(dataset)
         if isinstance(variant.change, RandomTriples):
             edges[variant.name] = _all_sorted_out(found, trained_on, _not_added(trained_on))
         if truth.is_file():

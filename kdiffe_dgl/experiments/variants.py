@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from kdiffe_dgl.evaluation.evaluator import Evaluation
 from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name, trained_alike
 from kdiffe_dgl.experiments.lock import only_one
-from kdiffe_dgl.experiments.measures import Measures
+from kdiffe_dgl.experiments.measures import Measured, Measures
 from kdiffe_dgl.experiments.measuring import Measuring
 from kdiffe_dgl.experiments.output import RUNS, file_name, require_output
 from kdiffe_dgl.experiments.records import Records
@@ -64,13 +64,10 @@ class StudyResult:
         Figures by variant and seed, each compared with the first variant.
     jobs
         Variant -> its runs, those that failed included.
-    recorded
-        Folders of the runs that were in the records, so that none was needed.
     """
 
     result: DatasetResult
     jobs: Mapping[str, Sequence[Job]]
-    recorded: Collection[Path] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -168,12 +165,7 @@ class Setup:
             A run that fails is part of the result.
         """
         require_output(self.output, self.records)
-        jobs = self._jobs(variants)
-        watcher = self.resources.watcher or NoWatcher()
-        how = self.measured.evaluation
-        measures = Measures(tuple(self.metrics), how.test_mask, how.cutoffs)
-        records = None if self.records is None else Records(self.records, how.test_mask)
-        measuring = Measuring(measures, records, watcher)
+        jobs, measuring = self._jobs(variants), self._measuring()
         with only_one(self.output):
             recorded = self._recorded(variants, jobs, measuring)
             (self.output / RUNS).mkdir(exist_ok=True)
@@ -181,14 +173,37 @@ class Setup:
                 {job.folder: job for mine in jobs.values() for job in mine}.values(),
                 n_jobs=self.resources.jobs,
                 threads=self.resources.threads,
-                watcher=watcher,
+                watcher=self.resources.watcher,
                 recorded=recorded,
             )
             ended = {result.job.folder: result for result in results}
             measuring.begins(ended)
-            entries = [self._entry(variant, jobs[variant.name], ended, measuring) for variant in variants]
+            measured: dict[Path, Measured] = {}
+            entries = []
+            for variant in variants:
+                mine = jobs[variant.name]
+                measured.update(self._measured(variant, mine, ended, measuring, measured))
+                done = [measured[job.folder] for job in mine if ended[job.folder].done]
+                failures = {job.seed: ended[job.folder].reason for job in mine if not ended[job.folder].done}
+                entries.append(EntryResult.of(variant.name, mine[0].config, done, failures))
         found = DatasetResult.of(self.dataset.name, self.dataset, self.metrics, entries, variants[0].name)
-        return StudyResult(found, jobs, recorded)
+        return StudyResult(found, jobs)
+
+    def recorded(self, variants: Sequence[Variant]) -> set[Path]:
+        """Return the folders of the runs that are in the records, so that none will be trained.
+
+        Raises
+        ------
+        InputError
+            If a record is damaged, or runs are missing and can't be recorded: to be told before training.
+        """
+        return self._recorded(variants, self._jobs(variants), self._measuring())
+
+    def _measuring(self) -> Measuring:
+        how = self.measured.evaluation
+        measures = Measures(tuple(self.metrics), how.test_mask, how.cutoffs)
+        records = None if self.records is None else Records(self.records, how.test_mask)
+        return Measuring(measures, records, self.resources.watcher or NoWatcher())
 
     def _recorded(
         self, variants: Sequence[Variant], jobs: Mapping[str, Sequence[Job]], measuring: Measuring
@@ -201,24 +216,25 @@ class Setup:
             trained_on = self._trained_on(variant)
             if self._judges_itself(trained_on):
                 found |= measuring.recorded(trained_on, jobs[variant.name])
-        if any(job.folder not in found for mine in jobs.values() for job in mine):
-            measuring.require_writable(self.dataset)
+                if any(job.folder not in found for job in jobs[variant.name]):
+                    measuring.require_writable(self.dataset)
         return found
 
-    def _entry(
+    def _measured(
         self,
         variant: Variant,
         jobs: Sequence[Job],
         ended: Mapping[Path, JobResult],
         measuring: Measuring,
-    ) -> EntryResult:
-        """Put together what the runs of a variant brought."""
-        done = [job for job in jobs if ended[job.folder].done]
-        failures = {job.seed: ended[job.folder].reason for job in jobs if job not in done}
+        known: Mapping[Path, Measured],
+    ) -> dict[Path, Measured]:
+        """Measure the finished runs of a variant that were not: variants may share their runs."""
+        new = [job for job in jobs if ended[job.folder].done and job.folder not in known]
+        if not new:
+            return {}
         trained_on = self._trained_on(variant)
         judge = None if self._judges_itself(trained_on) else self.dataset
-        measured = measuring.runs(trained_on, done, judge)
-        return EntryResult.of(variant.name, jobs[0].config, list(measured.values()), failures)
+        return measuring.runs(trained_on, new, judge)
 
     def _trained_on(self, variant: Variant) -> RecDataset:
         return self.dataset if variant.change is None else variant.change(self.dataset)

@@ -167,21 +167,22 @@ def test_recorded_arms_are_not_trained_again(folder: Path, tiny_dataset: RecData
         Variant("noise", (), RandomInteractions(0.1)),
     ]
 
-    def run(place: str) -> tuple[StudyResult, list[str]]:
+    def run(place: str) -> tuple[StudyResult, list[str], set[Path]]:
         told = Told()
         resources = Resources(watcher=told)
         setup = Setup(
             folder, base, tmp_path / place, range(2), resources=resources, records=tmp_path / "records"
         )
-        return setup.run(variants), told.states
+        known = setup.recorded(variants)
+        return setup.run(variants), told.states, known
 
     plain = Setup(folder, base, tmp_path / "first", range(2)).run(variants)
-    first, states = run("first")
+    first, states, known = run("first")
     assert states == ["found"] * 8
-    assert not first.recorded
-    again, states = run("second")
+    assert not known
+    again, states, known = run("second")
     assert states == ["recorded"] * 6 + ["trained"] * 2
-    assert len(again.recorded) == 6
+    assert len(known) == 6
     for found in (first, again):
         assert found.result.contrasts == plain.result.contrasts
         for entry, same in zip(found.result.entries, plain.result.entries, strict=True):
@@ -227,4 +228,20 @@ def test_a_damaged_record_is_told_before_an_arm_is_trained(folder: Path, tmp_pat
     )
     with pytest.raises(InputError, match=r"is not a readable Parquet file"):
         ablate(setup, only=["random-edges"])
+    # Also that of a later study.
+    varied = changed(base, ["model.attention.epsilon=0.3"])
+    file.rename(Records(tmp_path / "records", base.evaluation.test_mask).file(dataset, varied))
+    with pytest.raises(InputError, match=r"is not a readable Parquet file"):
+        ablate(setup, only=["random-edges"], sweeps=[read_sweep("attention.epsilon=0.3")])
     assert not told.states
+
+
+def test_runs_of_several_studies_are_counted_once(folder: Path, tmp_path: Path) -> None:
+    setup = Setup(
+        folder, settings_for(overrides=SMALL), tmp_path / "out", range(1), records=tmp_path / "records"
+    )
+    sweeps = [read_sweep("attention.epsilon=0.3")]
+    first = ablate(setup, only=["random-edges"], sweeps=sweeps)
+    assert (first.recorded, first.runs) == (0, 3)
+    again = ablate(setup, only=["random-edges"], sweeps=sweeps)
+    assert (again.recorded, again.runs) == (3, 3)
