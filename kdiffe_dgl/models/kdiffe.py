@@ -11,17 +11,13 @@ from itertools import combinations
 from typing import ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
-from kdiffe_dgl.diffusion.candidates import two_hop
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
-from kdiffe_dgl.diffusion.rows import SparseRows
 from kdiffe_dgl.diffusion.trainer import GraphDiffusion
-from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.graph.attention import attention_similarity
 from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph, knowledge_edges, knowledge_graph
@@ -34,15 +30,20 @@ from kdiffe_dgl.models.diffusion_epoch import Task, knowledge_task, modality_tas
 from kdiffe_dgl.models.fusion import append_profiles, fuse
 from kdiffe_dgl.models.graph_state import pack, unpack_knowledge, unpack_modality
 from kdiffe_dgl.models.kdiffe_config import KDiffEConfig
+from kdiffe_dgl.models.kdiffe_parts import (
+    knowledge_diffusion,
+    knowledge_encoder,
+    modality_diffusions,
+    modality_views,
+)
 from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
-from kdiffe_dgl.models.neighbours import similar_items
-from kdiffe_dgl.models.profiles import FactEdges, ProfileView, ProfileViews, spread
+from kdiffe_dgl.models.profiles import MULTIMODAL, FactEdges, ProfileView, ProfileViews, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
-from kdiffe_dgl.training.losses import bpr_loss, softmax_loss, squared_norm
+from kdiffe_dgl.training.losses import pair_loss, softmax_loss, squared_norm
 
 __all__ = ["KDiffE"]
 
@@ -97,74 +98,31 @@ class KDiffE(RecommenderModel):
         self.knowledge_encoder: RelationalAttention | None = None
         self.knowledge_diffusion: KnowledgeDiffusion | None = None
         if len(self.edges.head) and config.knowledge.layers:
-            # One relation more for what diffusion proposes, where it may.
-            self.knowledge_encoder = RelationalAttention(
-                self.edges.n_relations + bool(config.knowledge.candidates),
-                config.dim,
-                config.knowledge.layers,
-                config.knowledge.residual,
-                config.knowledge.dropout,
-                generator,
-                config.knowledge.normalise,
-            )
+            self.knowledge_encoder = knowledge_encoder(config, self.edges.n_relations, generator)
             self.graphs = replace(self.graphs, knowledge=self._view())
-            neighbours = None
-            if "neighbours" in config.knowledge.candidates and dataset.features:
-                neighbours = similar_items(dataset.features.values(), config.neighbours, n_entities).to(
-                    device
-                )
-            self.knowledge_diffusion = KnowledgeDiffusion(
-                self.edges,
-                interactions,
-                n_entities,
-                config.knowledge,
-                config.dim,
-                generator,
-                device,
-                neighbours,
+            self.knowledge_diffusion = knowledge_diffusion(
+                config, dataset, self.edges, interactions, n_entities, generator, device
             )
-        has_facts = bool((self.edges.head < self.n_items).any())
-        self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts)
         self.sampler: NeighbourSampler | None = None
         if config.sampling.fanouts:
             self.sampler = NeighbourSampler(self.graph, self.edges.to("cpu"), config.sampling.fanouts)
-        features = {
-            name: torch.tensor(np.asarray(table), device=device) for name, table in dataset.features.items()
-        }
         self.modality_views: ModalityViews | None = None
         self.modality_diffusions: dict[str, ModalityDiffusion] = {}
         self.regenerated: Regenerated | None = None
         self._generated_edges: dict[str, tuple[Tensor, Tensor]] = {}
-        if features:
-            self._init_modalities(features, interactions.tocoo(), generator)
+        if dataset.features:
+            features = {
+                name: torch.tensor(np.asarray(table), device=device)
+                for name, table in dataset.features.items()
+            }
+            self.modality_views = modality_views(config, features, generator)
+            self.modality_diffusions = modality_diffusions(config, features, interactions, generator)
+        has_facts = bool((self.edges.head < self.n_items).any())
+        own_weight = config.modality.score_weight if self.ranks_apart else 0.0
+        self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts, own_weight)
         # Registers their parameters with the module, by position: torch refuses some names.
         self.modality_denoisers = nn.ModuleList(self.modality_diffusions.values())
         self.to(device)
-
-    def _init_modalities(
-        self, features: dict[str, Tensor], interactions: sp.coo_matrix, generator: torch.Generator
-    ) -> None:
-        config = self.config.modality
-        self.modality_views = ModalityViews(
-            features,
-            self.config.dim,
-            config.projection,
-            self.config.layers,
-            config.adjacency_weight,
-            config.residual,
-            config.dropout,
-            generator,
-            config.gated,
-        )
-        users = torch.from_numpy(interactions.row.astype(np.int64))
-        items = torch.from_numpy(interactions.col.astype(np.int64))
-        rows = SparseRows.from_pairs(users, items, self.n_users, self.n_items)
-        # Items two hops away are the same for all modalities.
-        near = [two_hop(rows, config.proposals)] if "two_hop" in config.candidates else []
-        for name, table in features.items():
-            self.modality_diffusions[name] = ModalityDiffusion(
-                rows, table, near, config, self.config.neighbours, self.config.dim, generator, self.device
-            )
 
     # --- diffusion -------------------------------------------------------------------------------
 
@@ -272,15 +230,15 @@ class KDiffE(RecommenderModel):
         main = self._main_view(graphs, first, users, entities, generator, from_users)
         projected: dict[str, Tensor] = {}
         score_views = [main]
+        multimodal: View | None = None
         if self.modality_views is not None:
             projected = self.modality_views.project(generator, graphs.items)
         if self.scored_modalities is not None:
             items = entities[: graphs.n_items]
-            score_views.append(
-                self.scored_modalities.multimodal(
-                    projected, users, items, graphs.operator, graphs.generated, from_users
-                )
+            multimodal = self.scored_modalities.multimodal(
+                projected, users, items, graphs.operator, graphs.generated, from_users
             )
+            score_views += [] if self.ranks_apart else [multimodal]
         every_user, every_item = self.joint(score_views, graphs.items)
         if config.ranking == "softmax":
             chosen, rows = torch.unique(step.users, return_inverse=True)
@@ -291,13 +249,11 @@ class KDiffE(RecommenderModel):
                 )
             }
         else:
-            pairs = EdgeProducts.of(
-                step.users.repeat(2),
-                torch.cat([step.positives, step.negatives]),
-                len(every_user),
-                len(every_item),
+            terms = {"bpr": pair_loss(every_user, every_item, step.users, step.positives, step.negatives)}
+        if multimodal is not None and self.ranks_apart:
+            terms["bpr/multimodal"] = config.modality.ranking_weight * pair_loss(
+                *multimodal, step.users, step.positives, step.negatives
             )
-            terms = {"bpr": bpr_loss(*pairs.scores(every_user, every_item).chunk(2))}
         anchors = step.anchors
         if self.knowledge_encoder is not None and contrast.knowledge_weight:
             other = self._main_view(graphs, second, users, entities, generator, from_users, anchors.rows)
@@ -346,18 +302,38 @@ class KDiffE(RecommenderModel):
         """The modality views, where there are features and the multimodal view has weight in the score."""
         return self.modality_views if self.config.modality.score_weight else None
 
+    @property
+    def ranks_apart(self) -> bool:
+        """Whether the multimodal view speaks in the score and is ranked by itself."""
+        return self.scored_modalities is not None and self.config.modality.ranking_weight > 0
+
     @torch.no_grad()
     def score_views(self) -> list[View]:
-        """Return the views that speak in the score: the main one and, with features, the multimodal one."""
+        """Return the views that are ranked as one: the main one and, mostly, the multimodal one.
+
+        That is there with features, where it speaks in the score and is not ranked by itself.
+        """
         users, entities, graphs = self.user_embedding, self.entity_embedding, self.graphs
         views = [self._main_view(graphs, self._knowledge_views(graphs)[0], users, entities, None)]
-        if self.scored_modalities is not None:
-            projected = self.scored_modalities.project(None)
-            items = entities[: self.n_items]
-            views.append(
-                self.scored_modalities.multimodal(projected, users, items, graphs.operator, graphs.generated)
-            )
-        return views
+        return views if self.scored_modalities is None or self.ranks_apart else [*views, self._multimodal()]
+
+    @torch.no_grad()
+    def _multimodal(self) -> View:
+        assert self.modality_views is not None
+        return self.modality_views.multimodal(
+            self.modality_views.project(None),
+            self.user_embedding,
+            self.entity_embedding[: self.n_items],
+            self.graphs.operator,
+            self.graphs.generated,
+        )
+
+    def _multimodal_view(self) -> ProfileView | None:
+        """Return the multimodal view where it is ranked by itself, its products with a spread of 1."""
+        if not self.ranks_apart:
+            return None
+        users, items = (side.cpu().numpy() for side in self._multimodal())
+        return ProfileView.of_spread(MULTIMODAL, users, items)
 
     @torch.no_grad()
     def representations(self) -> View:
@@ -369,6 +345,8 @@ class KDiffE(RecommenderModel):
     def profile_views(self, learned: View | None = None) -> list[ProfileView]:
         """Return the profile views over the knowledge graph of the main view; see their module.
 
+        The first may be the multimodal view, where it is ranked by itself.
+
         Parameters
         ----------
         learned
@@ -377,7 +355,8 @@ class KDiffE(RecommenderModel):
         if not self.profiles:
             return []
         learned = learned or self.joint(self.score_views())
-        return self.profiles.views(self._fact_edges(), _spread(learned))
+        found = self._fact_edges(), _spread(learned)
+        return self.profiles.views(*found, multimodal=self._multimodal_view())
 
     def _fact_edges(self) -> FactEdges:
         head, tail = self.edges.head, self.edges.tail
@@ -404,6 +383,7 @@ class KDiffE(RecommenderModel):
             self._fact_edges(),
             _spread(learned),
             lambda profiles: measure(*append_profiles(learned, profiles)),
+            self._multimodal_view(),
         )
 
     # --- optimisers ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.unit_rows import unit_rows
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "bpr_loss",
     "contrast_nodes",
     "info_nce",
+    "pair_loss",
     "sample_candidates",
     "softmax_loss",
     "squared_norm",
@@ -43,6 +45,21 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
         Scalar (Rendle et al., *BPR*, UAI 2009).
     """
     return functional.softplus(negative - positive).mean()
+
+
+def pair_loss(users: Tensor, items: Tensor, chosen: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Return :func:`bpr_loss` of dot products, with no row gathered.
+
+    Parameters
+    ----------
+    users, items
+        ``[users, dim]`` and ``[items, dim]``.
+    chosen, positives, negatives
+        User, observed item and sampled item of each pair, int64 ``[batch]`` each.
+    """
+    ends = chosen.repeat(2), torch.cat([positives, negatives])
+    pairs = EdgeProducts.of(*ends, len(users), len(items))
+    return bpr_loss(*pairs.scores(users, items).chunk(2))
 
 
 def softmax_loss(

@@ -36,6 +36,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "profiles": {
         "profile": {"knowledge_weight": 0.8, "modality_weight": 0.3, "interaction_weight": 0.6, "rank": 500}
     },
+    "apart": {
+        "score_temperature": 0.3,
+        "item_bias": True,
+        "layers": 2,
+        "modality": {"score_weight": 0.5, "ranking_weight": 0.2, "gated": True, "top": 2},
+        "profile": {"knowledge_weight": 0.7, "modality_weight": 0.3},
+    },
+    "apart, dot products": {"modality": {"score_weight": 2.0, "ranking_weight": 1.0}},
     "silent": {"modality": {"score_weight": 0.0}, "profile": {"modality_weight": 0.4}},
     "no walks": {"attention": {"epsilon": 0.0}, "layers": 0, "knowledge": {"layers": 3}},
     "no knowledge": {"knowledge": {"layers": 0}, "profile": {"knowledge_weight": 0.5}},
@@ -58,6 +66,20 @@ def learned(model: KDiffE) -> np.ndarray:
     """Return the scores without profiles."""
     users, items = model.joint(model.score_views())
     return (users.double() @ items.double().T).detach().numpy()
+
+
+def multimodal(model: KDiffE) -> np.ndarray:
+    """Return the dot products of the multimodal view."""
+    users, items = model._multimodal()
+    return (users.double() @ items.double().T).detach().numpy()
+
+
+def own_factor(model: KDiffE) -> float:
+    """Return what the products of a multimodal view that is ranked by itself are multiplied by."""
+    if not model.config.modality.ranking_weight:
+        return 0.0
+    spreads = [products.std(axis=1).mean() for products in (learned(model), multimodal(model))]
+    return model.config.modality.score_weight * spreads[0] / spreads[1]
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -171,8 +193,9 @@ def rebuilt(model: KDiffE, dataset: Any, explained: EdgeScore, deleted: np.ndarr
         key = "regenerated" if model.config.knowledge.main == "regenerated" else "knowledge"
         graphs = replace(graphs, **{key: view})
     agreement = profiles(model, dataset, gone, apart)
+    factor = own_factor(model)
     before, model.graphs = model.graphs, graphs
-    found = learned(model)
+    found = learned(model) + factor * multimodal(model)
     model.graphs = before
     return found + agreement
 
