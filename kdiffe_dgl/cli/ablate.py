@@ -52,9 +52,9 @@ def ablate(
 
     Arms: without-attention, without-knowledge, shuffled-knowledge (items change places in the graph),
     without-diffusion (the graph as it is), random-edges (as many, at random), without-modality-diffusion,
-    random-modality-edges, without-each-modality, without-modalities, without-interaction-profile,
-    without-knowledge-contrast, without-modality-contrast, without-guidance. Epochs are chosen on
-    validation; finished runs are used again. The exit status is 1 where a run failed.
+    random-modality-edges, without-each-modality, without-modalities, without-multimodal-view,
+    without-interaction-profile, without-knowledge-contrast, without-modality-contrast, without-guidance.
+    Epochs are chosen on validation; finished runs are used again. The exit status is 1 where a run failed.
     """
     # Imported here: bad options are told without waiting for torch.
     from kdiffe_dgl.experiments.ablation import ablate as run_ablation  # noqa: PLC0415

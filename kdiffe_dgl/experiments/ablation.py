@@ -95,6 +95,8 @@ ARMS: Mapping[str, Arm] = {
         _set("random-modality-edges", "model.modality.selection=random", needs=_has_features),
         Arm("without-each-modality", _each_modality, lambda dataset: len(dataset.features) > 1),
         Arm("without-modalities", _no_modality, _has_features),
+        # Where it speaks: the default preset gives it no weight.
+        _set("without-multimodal-view", "model.modality.score_weight=0", needs=_has_features),
         _set("without-interaction-profile", "model.profile.interaction_weight=0"),
         _set("without-knowledge-contrast", "model.contrast.knowledge_weight=0", needs=_has_graph),
         _set("without-modality-contrast", "model.contrast.modality_weight=0", needs=_has_features),

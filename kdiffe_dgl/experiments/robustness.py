@@ -32,6 +32,7 @@ __all__ = ["LEVELS", "Robustness", "area_under_curve", "robustness", "sorted_out
 
 CLEAN = Variant("no noise")
 LEVELS = (0.1, 0.25, 0.5, 1.0)
+_ADDED, _PLANTED = "added", "planted"
 
 
 def area_under_curve(good: np.ndarray, score: np.ndarray) -> float:
@@ -58,7 +59,9 @@ def area_under_curve(good: np.ndarray, score: np.ndarray) -> float:
     return float((rank[good].sum() - n_good * (n_good + 1) / 2) / (n_good * (len(good) - n_good)))
 
 
-def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[str, float] | None:
+def sorted_out(
+    run: RunFolder, dataset: RecDataset, truths: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
     """Tell how well the regeneration of a finished run told good triples from bad ones.
 
     Parameters
@@ -67,19 +70,19 @@ def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[st
         The run.
     dataset
         Its data.
-    good
-        Which of the stored triples are good, bool ``[triples]``.
+    truths
+        What may be meant by good -> which of the stored triples are, bool ``[triples]``.
 
     Returns
     -------
-    dict or None
-        ``gone``: share of bad triples thrown out (the recall of throwing out); ``precision``: share of what
-        was thrown out that was bad; ``stay``: share of good triples that stay; ``auc``: of the scores. NaN
-        where there is nothing of the kind. Null where the model regenerates no knowledge graph.
+    dict of str to dict
+        By truth: ``gone``: share of bad triples thrown out (the recall of throwing out); ``precision``: share
+        of what was thrown out that was bad; ``stay``: share of good triples that stay; ``auc``: of the
+        scores. NaN where there is nothing of the kind. Empty where the model regenerates no knowledge graph.
     """
     model = restore_model(run, dataset)
     if not isinstance(model, KDiffE) or model.knowledge_diffusion is None or model.regenerated is None:
-        return None
+        return {}
     diffusion = model.knowledge_diffusion
     with torch.no_grad():
         scores = diffusion.edge_scores(
@@ -88,16 +91,18 @@ def sorted_out(run: RunFolder, dataset: RecDataset, good: np.ndarray) -> dict[st
     # An edge for each triple: an inverse has the score of its triple, and stays with it.
     triples, first = np.unique(model.edges.triple.numpy(), return_index=True)
     kept, score = model.regenerated.kept.numpy()[first], scores.numpy()[first]
-    fine = good[triples]
+    return {name: _told_apart(good[triples], kept, score) for name, good in truths.items()}
 
+
+def _told_apart(good: np.ndarray, kept: np.ndarray, score: np.ndarray) -> dict[str, float]:
     def share(of: np.ndarray, among: np.ndarray) -> float:
         return float(of[among].mean()) if among.any() else float("nan")
 
     return {
-        "gone": share(~kept, ~fine),
-        "precision": share(~fine, ~kept),
-        "stay": share(kept, fine),
-        "auc": area_under_curve(fine, score),
+        "gone": share(~kept, ~good),
+        "precision": share(~good, ~kept),
+        "stay": share(kept, good),
+        "auc": area_under_curve(good, score),
     }
 
 
@@ -299,6 +304,8 @@ def robustness(
     InputError
         If there is no noise to add, or the data can't take it.
     """
+    if setup.records is not None:
+        raise InputError("robustness: reads the graphs of its runs, which records lack; expected none")
     dataset, base = setup.dataset, setup.base
     if not triples and not interactions:
         raise InputError("robustness: no noise is asked for; expected levels of triples or of interactions")
@@ -314,30 +321,36 @@ def robustness(
             variant = Variant(f"{kind} +{100 * level:g}%", (), change)
             variants.append(variant)
             made.setdefault(kind, {})[variant.name] = level
-    if setup.records is not None:
-        raise InputError("robustness: reads the graphs of its runs, which records lack; expected none")
     study = setup.run(variants)
     done = {run.folder for entry in study.result.entries for run in entry.runs}
-    edges, masked, planted = {}, {}, {}
-    truth = _truth_file(setup.data)
+    edges: dict[str, list[dict[str, float]]] = {}
+    planted: dict[str, list[dict[str, float]]] = {}
+    masked, truth = {}, _truth_file(setup.data)
     for variant in variants:
         found = [job for job in study.jobs[variant.name] if job.folder in done]
         if isinstance(variant.change, RandomInteractions) and found:
             # Measured on the data that they were trained on, whose lists leave all of training out.
             masked[variant.name] = over_seeds([run.test for run, _ in measure_jobs(found, setup.metrics)])
-        reads = isinstance(variant.change, RandomTriples) or truth.is_file()
-        if not found or not reads or base.name != KDiffE.name or dataset.kg is None:
+        if base.name != KDiffE.name or dataset.kg is None:
             continue
-        trained_on = dataset if variant.change is None else variant.change(dataset)
-        if isinstance(variant.change, RandomTriples):
-            edges[variant.name] = _all_sorted_out(found, trained_on, _not_added(trained_on))
-        if truth.is_file():
-            planted[variant.name] = _all_sorted_out(found, trained_on, _planted_truth(truth, trained_on))
-    # A model that regenerates no graph sorts nothing out.
-    edges, planted = ({name: runs for name, runs in each.items() if runs} for each in (edges, planted))
+        for apart, told in _all_sorted_out(found, dataset, variant, truth).items():
+            (edges if apart == _ADDED else planted)[variant.name] = told
     return Robustness(study, made, edges, planted, masked)
 
 
-def _all_sorted_out(jobs: Sequence[Job], dataset: RecDataset, good: np.ndarray) -> list[dict[str, float]]:
-    found = (sorted_out(RunFolder(job.folder), dataset, good) for job in jobs)
-    return [one for one in found if one is not None]
+def _all_sorted_out(
+    jobs: Sequence[Job], dataset: RecDataset, variant: Variant, truth: Path
+) -> dict[str, list[dict[str, float]]]:
+    """Tell for each run of a variant how triples were told apart, by what is known of them."""
+    added = isinstance(variant.change, RandomTriples)
+    if not jobs or not (added or truth.is_file()):
+        return {}
+    trained_on = dataset if variant.change is None else variant.change(dataset)
+    truths = {}
+    if added:
+        truths[_ADDED] = _not_added(trained_on)
+    if truth.is_file():
+        truths[_PLANTED] = _planted_truth(truth, trained_on)
+    runs = [sorted_out(RunFolder(job.folder), trained_on, truths) for job in jobs]
+    # A model that regenerates no graph sorts nothing out.
+    return {name: [run[name] for run in runs] for name in truths if all(name in run for run in runs)}

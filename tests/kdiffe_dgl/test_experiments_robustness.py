@@ -160,3 +160,10 @@ def test_close_levels_are_not_mixed_up_and_a_model_without_regeneration_has_none
     assert not found.failures
     assert found.edges == {}
     assert found.planted == {}
+
+
+def test_records_are_refused_before_data_are_read(tmp_path: Path) -> None:
+    setup = Setup(tmp_path / "nowhere", resolve({}, []), tmp_path / "out", records=tmp_path / "records")
+    with pytest.raises(InputError, match="graphs of its runs, which records lack"):
+        robustness(setup)
+    assert not list(tmp_path.iterdir())
