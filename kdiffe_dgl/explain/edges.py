@@ -200,8 +200,10 @@ def _pairs(model: KDiffE) -> Pairs:
     n_users, n_items = model.n_users, model.n_items
     observed = bipartite(model.graph).tocoo()
     found = {"": _keys(observed.row, observed.col, n_items)}
-    if model.scored_modalities is not None:
-        for name in model.scored_modalities.modalities:
+    views = model.scored_modalities
+    # Without weight in the view, a generated graph joins nobody in the score.
+    if views is not None and views.adjacency_weight:
+        for name in views.modalities:
             users, items, _ = _entries(model.graphs.generated[name])
             found[name] = _keys(users, items, n_items)
     keys = np.unique(np.concatenate(list(found.values())))

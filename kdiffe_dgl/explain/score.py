@@ -6,10 +6,9 @@ and meets the embeddings once. For a row r of :math:`\sum_l \hat A^l` (:math:`\h
 main view is :math:`r [U \Vert K]`, and with :math:`a = \hat A r` and :math:`b = \hat A [a_U \Vert 0]` the
 multimodal view is :math:`a [U \Vert F] + b [U \Vert F] + a_I I + \lambda_{adj} \sum_m w_m (G_m r) [U \Vert
 I]`, plus the normalised fusion, where r is the unit vector. With a temperature, the score is the cosine over
-both views together; a multimodal view that is ranked by itself adds its dot product, by the factor that it
-has in the whole graph. Profile views are added at the end, see :mod:`kdiffe_dgl.explain.profiles`: their
-inverse document frequencies, directions and scales stay those of the whole graph. A deletion then costs a
-few products of a sparse matrix with four vectors, and many deletions are columns of one product.
+both views together. Profile views are added at the end, see :mod:`kdiffe_dgl.explain.profiles`: their inverse
+document frequencies, directions and scales stay those of the whole graph. A deletion then costs a few
+products of a sparse matrix with four vectors, and many deletions are columns of one product.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from kdiffe_dgl.explain.products import Deleted, Weighted, base_matrix
 from kdiffe_dgl.explain.profiles import ProfileScore, Reweighed
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.modality import ModalityViews
-from kdiffe_dgl.models.profiles import MULTIMODAL
 
 __all__ = ["EdgeScore"]
 
@@ -75,16 +73,12 @@ class EdgeScore:
         if views is not None:
             self._features = _fused_features(model, views)
             shares = views.adjacency_weight * views.weights().detach().cpu().double()
-            self._shares = dict(zip(views.modalities, shares, strict=True))
+            named = zip(views.modalities, shares, strict=True)
+            self._shares = {name: share for name, share in named if name in self.edges.pairs.generated}
             self._residual = views.residual
         pairs = self.edges.pairs
         self._graphs = {"": pairs.interactions, **pairs.generated}
-        added = model.profile_views()
-        self._profiles = ProfileScore([view for view in added if view.source != MULTIMODAL], self.edges)
-        self._own_factor: float | None = None
-        if model.ranks_apart:
-            # None among those that are added: its weight is 0.
-            self._own_factor = sum(view.scale**2 for view in added if view.source == MULTIMODAL)
+        self._profiles = ProfileScore(model.profile_views(), self.edges)
         self._matrices = {name: base_matrix(pairs, graph) for name, graph in self._graphs.items()}
 
     def score(self, user: int, item: int) -> float:
@@ -219,20 +213,16 @@ class EdgeScore:
             share = total[n_users + rows, :, batch]  # [rows, 2]
             main = main.index_add(0, batch, share.unsqueeze(2) * change.unsqueeze(1))
         views = [main]  # user and item, [size, 2, dim] each
-        own = torch.zeros(size, dtype=torch.float64)
         if self._features is not None:
             fused = self._fused(torch.cat([total, unit], dim=1), graphs)
             view = fused[:, :2] + self._residual * functional.normalize(fused[:, 2:], dim=2)
-            if self._own_factor is None:
-                views.append(self._scale * view)
-            else:
-                own = self._own_factor * (view[:, 0] * view[:, 1]).sum(dim=1)
+            views.append(self._scale * view)
         both = torch.cat(views, dim=2)
         if self._temperature:
             score = functional.cosine_similarity(both[:, 0], both[:, 1], dim=1) / self._temperature
         else:
             score = (both[:, 0] * both[:, 1]).sum(dim=1)
-        return score + own if self._bias is None else score + own + self._bias[item]
+        return score if self._bias is None else score + self._bias[item]
 
     def _fused(self, x: Tensor, graphs: Mapping[str, _Graph]) -> Tensor:
         """Return the fused modalities at node vectors, ``[batch, k, dim]``."""

@@ -38,7 +38,6 @@ from kdiffe_dgl.models.contrast import View
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.knowledge import KnowledgeView
 from kdiffe_dgl.models.profiles import FACTS, ProfileSource, ProfileView
-from kdiffe_dgl.models.profiles import MULTIMODAL as OWN_VIEW
 from kdiffe_dgl.serving.recommender import Recommender
 
 __all__ = ["LIST_LENGTH", "part_weights", "score_shares"]
@@ -120,7 +119,7 @@ def part_weights(
 def _columns(model: KDiffE, profiles: Sequence[ProfileView]) -> dict[str, slice]:
     """Return the columns of each part of the representations, in their order."""
     widths = {MAIN: model.config.dim}
-    if model.scored_modalities is not None and not model.ranks_apart:
+    if model.scored_modalities is not None:
         widths[MULTIMODAL] = model.config.dim
     if model.item_bias is not None:
         widths[BIAS] = 1
@@ -131,8 +130,6 @@ def _columns(model: KDiffE, profiles: Sequence[ProfileView]) -> dict[str, slice]
 
 
 def _profile_name(source: ProfileSource) -> str:
-    if source == OWN_VIEW:
-        return MULTIMODAL
     # "of" and "in": a modality that is called "facts" is another part.
     return f"profile of {source.kind}" if source.modality is None else f"profile in {source.modality}"
 
@@ -176,15 +173,10 @@ def _ablations(
                 graphs.operator,
                 {**graphs.generated, name: empty},
             )
-            learned = model.joint([main] if model.ranks_apart else [main, found])
-            left = [_replaced(view, found) if view.source == OWN_VIEW else view for view in profiles]
-            yield ("modality", name), _tables(learned, left, ProfileSource("features", name))
-
-
-def _replaced(view: ProfileView, tables: View) -> ProfileView:
-    """Return a view of other tables, by the factor that it has."""
-    users, items = (side.cpu().numpy() for side in tables)
-    return ProfileView(view.source, users, items, 1.0).scaled(np.float32(view.scale))
+            yield (
+                ("modality", name),
+                _tables(model.joint([main, found]), profiles, ProfileSource("features", name)),
+            )
 
 
 def _tables(learned: View, profiles: Sequence[ProfileView], lost: ProfileSource) -> Tables:

@@ -40,7 +40,7 @@ from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
-from kdiffe_dgl.models.profiles import MULTIMODAL, FactEdges, ProfileView, ProfileViews, spread
+from kdiffe_dgl.models.profiles import FactEdges, ProfileView, ProfileViews, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.training.losses import pair_loss, softmax_loss, squared_norm
@@ -118,8 +118,7 @@ class KDiffE(RecommenderModel):
             self.modality_views = modality_views(config, features, generator)
             self.modality_diffusions = modality_diffusions(config, features, interactions, generator)
         has_facts = bool((self.edges.head < self.n_items).any())
-        own_weight = config.modality.score_weight if self.ranks_apart else 0.0
-        self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts, own_weight)
+        self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts)
         # Registers their parameters with the module, by position: torch refuses some names.
         self.modality_denoisers = nn.ModuleList(self.modality_diffusions.values())
         self.to(device)
@@ -230,15 +229,15 @@ class KDiffE(RecommenderModel):
         main = self._main_view(graphs, first, users, entities, generator, from_users)
         projected: dict[str, Tensor] = {}
         score_views = [main]
-        multimodal: View | None = None
         if self.modality_views is not None:
             projected = self.modality_views.project(generator, graphs.items)
         if self.scored_modalities is not None:
             items = entities[: graphs.n_items]
-            multimodal = self.scored_modalities.multimodal(
-                projected, users, items, graphs.operator, graphs.generated, from_users
+            score_views.append(
+                self.scored_modalities.multimodal(
+                    projected, users, items, graphs.operator, graphs.generated, from_users
+                )
             )
-            score_views += [] if self.ranks_apart else [multimodal]
         every_user, every_item = self.joint(score_views, graphs.items)
         if config.ranking == "softmax":
             chosen, rows = torch.unique(step.users, return_inverse=True)
@@ -250,10 +249,6 @@ class KDiffE(RecommenderModel):
             }
         else:
             terms = {"bpr": pair_loss(every_user, every_item, step.users, step.positives, step.negatives)}
-        if multimodal is not None and self.ranks_apart:
-            terms["bpr/multimodal"] = config.modality.ranking_weight * pair_loss(
-                *multimodal, step.users, step.positives, step.negatives
-            )
         anchors = step.anchors
         if self.knowledge_encoder is not None and contrast.knowledge_weight:
             other = self._main_view(graphs, second, users, entities, generator, from_users, anchors.rows)
@@ -302,38 +297,18 @@ class KDiffE(RecommenderModel):
         """The modality views, where there are features and the multimodal view has weight in the score."""
         return self.modality_views if self.config.modality.score_weight else None
 
-    @property
-    def ranks_apart(self) -> bool:
-        """Whether the multimodal view speaks in the score and is ranked by itself."""
-        return self.scored_modalities is not None and self.config.modality.ranking_weight > 0
-
     @torch.no_grad()
     def score_views(self) -> list[View]:
-        """Return the views that are ranked as one: the main one and, mostly, the multimodal one.
-
-        That is there with features, where it speaks in the score and is not ranked by itself.
-        """
+        """Return the views that speak in the score: the main one and, with features, the multimodal one."""
         users, entities, graphs = self.user_embedding, self.entity_embedding, self.graphs
         views = [self._main_view(graphs, self._knowledge_views(graphs)[0], users, entities, None)]
-        return views if self.scored_modalities is None or self.ranks_apart else [*views, self._multimodal()]
-
-    @torch.no_grad()
-    def _multimodal(self) -> View:
-        assert self.modality_views is not None
-        return self.modality_views.multimodal(
-            self.modality_views.project(None),
-            self.user_embedding,
-            self.entity_embedding[: self.n_items],
-            self.graphs.operator,
-            self.graphs.generated,
-        )
-
-    def _multimodal_view(self) -> ProfileView | None:
-        """Return the multimodal view where it is ranked by itself, its products with a spread of 1."""
-        if not self.ranks_apart:
-            return None
-        users, items = (side.cpu().numpy() for side in self._multimodal())
-        return ProfileView.of_spread(MULTIMODAL, users, items)
+        if self.scored_modalities is not None:
+            projected = self.scored_modalities.project(None)
+            items = entities[: self.n_items]
+            views.append(
+                self.scored_modalities.multimodal(projected, users, items, graphs.operator, graphs.generated)
+            )
+        return views
 
     @torch.no_grad()
     def representations(self) -> View:
@@ -345,8 +320,6 @@ class KDiffE(RecommenderModel):
     def profile_views(self, learned: View | None = None) -> list[ProfileView]:
         """Return the profile views over the knowledge graph of the main view; see their module.
 
-        The first may be the multimodal view, where it is ranked by itself.
-
         Parameters
         ----------
         learned
@@ -355,8 +328,7 @@ class KDiffE(RecommenderModel):
         if not self.profiles:
             return []
         learned = learned or self.joint(self.score_views())
-        found = self._fact_edges(), _spread(learned)
-        return self.profiles.views(*found, multimodal=self._multimodal_view())
+        return self.profiles.views(self._fact_edges(), _spread(learned))
 
     def _fact_edges(self) -> FactEdges:
         head, tail = self.edges.head, self.edges.tail
@@ -383,7 +355,6 @@ class KDiffE(RecommenderModel):
             self._fact_edges(),
             _spread(learned),
             lambda profiles: measure(*append_profiles(learned, profiles)),
-            self._multimodal_view(),
         )
 
     # --- optimisers ------------------------------------------------------------------------------

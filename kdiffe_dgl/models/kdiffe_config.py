@@ -110,7 +110,6 @@ class ModalityConfig(Component):
     SEARCH: ClassVar[SearchSpace] = {
         "gated": Choices((False, True)),
         "score_weight": Choices((0.0, 0.1, 0.3, 1.0)),
-        "ranking_weight": Choices((0.0, 0.1, 0.3, 1.0)),
         "adjacency_weight": Between(0.0, 0.6),
         "residual": Between(0.0, 1.0),
         "dropout": Between(0.0, 0.5),
@@ -123,13 +122,7 @@ class ModalityConfig(Component):
     """Whether the multimodal view reads a projected feature as a gate on the item's embedding."""
     score_weight: float = Field(1.0, ge=0)
     """Weight of the multimodal view's dot product in the score, beside that of the main view (paper: 1);
-    0: it does not speak there, and features only through contrast and profiles. With a ranking of its own,
-    the spread of its product as a share of the spread of the main view's score; ``profile.fit_weights`` then
-    fits it, too."""
-    ranking_weight: float = Field(0.0, ge=0)
-    """Weight of a BPR loss that the multimodal view has by itself, where it speaks in the score. It is then
-    no part of the main view's loss and score, which may be of another kind: a softmax of cosines forgets how
-    often items are met, and pairs of dot products do not. 0: both views are ranked as one (paper)."""
+    0: it does not speak there, and features only through contrast and profiles."""
     adjacency_weight: float = Field(0.2, ge=0)
     """Weight λ_adj of the embeddings aggregated over the generated graph."""
     residual: float = Field(0.5, ge=0)

@@ -46,7 +46,6 @@ from kdiffe_dgl.search import Between, Choices, SearchSpace
 __all__ = [
     "FACTS",
     "INTERACTIONS",
-    "MULTIMODAL",
     "FactEdges",
     "ProfileConfig",
     "ProfileSource",
@@ -71,7 +70,7 @@ class ProfileSource:
         Whose features they are; null otherwise.
     """
 
-    kind: Literal["facts", "features", "interactions", "multimodal view"]
+    kind: Literal["facts", "features", "interactions"]
     modality: str | None = None
 
     @property
@@ -81,8 +80,6 @@ class ProfileSource:
 
 
 FACTS, INTERACTIONS = ProfileSource("facts"), ProfileSource("interactions")
-MULTIMODAL = ProfileSource("multimodal view")
-"""Not a profile: the model's multimodal view, where it is ranked by itself. It is weighed as they are."""
 
 
 class ProfileConfig(Component):
@@ -168,13 +165,6 @@ class ProfileView:
     scale: float
     facts: FactTable | None = None
 
-    @classmethod
-    def of_spread(
-        cls, source: ProfileSource, users: Table, items: Table, facts: FactTable | None = None
-    ) -> ProfileView:
-        """Return the view of two tables, scaled so that their products have a spread of 1."""
-        return cls(source, users, items, 1.0, facts).scaled(profile_scale(users, items, 1.0))
-
     def scaled(self, factor: np.float32) -> ProfileView:
         """Return the view with users and items times a factor."""
         scale = float(factor) * self.scale
@@ -211,8 +201,6 @@ class ProfileViews(nn.Module):
         Features of each modality, ``[items, width]``.
     has_facts
         Whether there is a knowledge graph.
-    multimodal_weight
-        w of a multimodal view that is ranked by itself; 0: there is none.
     """
 
     fitted: Tensor
@@ -223,12 +211,11 @@ class ProfileViews(nn.Module):
         interactions: sp.csr_matrix,
         features: Mapping[str, npt.NDArray[np.floating]],
         has_facts: bool,
-        multimodal_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.config = config
         self._mean = row_normalised(interactions)
-        found = {MULTIMODAL: multimodal_weight, FACTS: config.knowledge_weight if has_facts else 0.0}
+        found = {FACTS: config.knowledge_weight if has_facts else 0.0}
         found |= {ProfileSource("features", name): config.modality_weight for name in features}
         found |= {INTERACTIONS: config.interaction_weight}
         self._given = {source: weight for source, weight in found.items() if weight}
@@ -256,13 +243,9 @@ class ProfileViews(nn.Module):
         return dict(zip(self._given, self.fitted.tolist(), strict=True))
 
     def views(
-        self,
-        edges: FactEdges,
-        learned: float,
-        weights: Sequence[float] | None = None,
-        multimodal: ProfileView | None = None,
+        self, edges: FactEdges, learned: float, weights: Sequence[float] | None = None
     ) -> list[ProfileView]:
-        """Return the views that have weight: multimodal, of facts, of each modality, of interactions.
+        """Return the views of facts, of each modality and of interactions; those of weight 0 left out.
 
         Parameters
         ----------
@@ -272,29 +255,18 @@ class ProfileViews(nn.Module):
             σ_0, the spread of the learned score.
         weights
             Of each view; null: as they are.
-        multimodal
-            The multimodal view with a spread of 1, where it is ranked by itself.
         """
         found = []
         for source, weight in zip(self._given, weights or self.weights.values(), strict=True):
-            view = multimodal if source == MULTIMODAL else self._fixed.get(source)
-            if weight and source == FACTS and len(edges.items):
-                view = self._fact_view(edges)
-            if weight and view is not None:
+            if weight and (source != FACTS or len(edges.items)):
+                view = self._fact_view(edges) if source == FACTS else self._fixed[source]
                 found.append(view.scaled(np.float32(np.sqrt(weight * learned))))
         return found
 
-    def fit(
-        self,
-        edges: FactEdges,
-        learned: float,
-        measure: Callable[[list[ProfileView]], float],
-        multimodal: ProfileView | None = None,
-    ) -> None:
+    def fit(self, edges: FactEdges, learned: float, measure: Callable[[list[ProfileView]], float]) -> None:
         """Take the weights that are measured best, from the present ones on; see :mod:`.climb`."""
         found, _ = climb(
-            tuple(self.weights.values()),
-            lambda weights: measure(self.views(edges, learned, weights, multimodal)),
+            tuple(self.weights.values()), lambda weights: measure(self.views(edges, learned, weights))
         )
         self.fitted.copy_(torch.tensor(found, dtype=torch.float64))
 
@@ -312,4 +284,6 @@ class ProfileViews(nn.Module):
 
     def _view(self, table: Table, source: ProfileSource, facts: FactTable | None = None) -> ProfileView:
         """Return a view whose products have a spread of 1."""
-        return ProfileView.of_spread(source, (self._mean @ table).astype(np.float32), table, facts)
+        profiles = (self._mean @ table).astype(np.float32)
+        plain = ProfileView(source, profiles, table, 1.0, facts)
+        return plain.scaled(profile_scale(profiles, table, 1.0))

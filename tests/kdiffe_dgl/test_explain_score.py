@@ -36,14 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "profiles": {
         "profile": {"knowledge_weight": 0.8, "modality_weight": 0.3, "interaction_weight": 0.6, "rank": 500}
     },
-    "apart": {
-        "score_temperature": 0.3,
-        "item_bias": True,
-        "layers": 2,
-        "modality": {"score_weight": 0.5, "ranking_weight": 0.2, "gated": True, "top": 2},
-        "profile": {"knowledge_weight": 0.7, "modality_weight": 0.3},
-    },
-    "apart, dot products": {"modality": {"score_weight": 2.0, "ranking_weight": 1.0}},
+    "generated graphs have no weight": {"modality": {"adjacency_weight": 0.0, "top": 3}},
     "silent": {"modality": {"score_weight": 0.0}, "profile": {"modality_weight": 0.4}},
     "no walks": {"attention": {"epsilon": 0.0}, "layers": 0, "knowledge": {"layers": 3}},
     "no knowledge": {"knowledge": {"layers": 0}, "profile": {"knowledge_weight": 0.5}},
@@ -66,20 +59,6 @@ def learned(model: KDiffE) -> np.ndarray:
     """Return the scores without profiles."""
     users, items = model.joint(model.score_views())
     return (users.double() @ items.double().T).detach().numpy()
-
-
-def multimodal(model: KDiffE) -> np.ndarray:
-    """Return the dot products of the multimodal view."""
-    users, items = model._multimodal()
-    return (users.double() @ items.double().T).detach().numpy()
-
-
-def own_factor(model: KDiffE) -> float:
-    """Return what the products of a multimodal view that is ranked by itself are multiplied by."""
-    if not model.config.modality.ranking_weight:
-        return 0.0
-    spreads = [products.std(axis=1).mean() for products in (learned(model), multimodal(model))]
-    return model.config.modality.score_weight * spreads[0] / spreads[1]
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -193,11 +172,25 @@ def rebuilt(model: KDiffE, dataset: Any, explained: EdgeScore, deleted: np.ndarr
         key = "regenerated" if model.config.knowledge.main == "regenerated" else "knowledge"
         graphs = replace(graphs, **{key: view})
     agreement = profiles(model, dataset, gone, apart)
-    factor = own_factor(model)
     before, model.graphs = model.graphs, graphs
-    found = learned(model) + factor * multimodal(model)
+    found = learned(model)
     model.graphs = before
     return found + agreement
+
+
+@pytest.mark.parametrize(
+    ("variant", "joins"), [("paper", True), ("generated graphs have no weight", False), ("silent", False)]
+)
+def test_generated_graphs_are_edges_where_the_score_reads_them(
+    tiny_dataset: Any, variant: str, joins: bool
+) -> None:
+    model = build(tiny_dataset, variant)
+    assert all(len(users) for users, _ in model._generated_edges.values())
+    pairs = EdgeScore(model).edges.pairs
+    found = {*zip(pairs.users.tolist(), pairs.items.tolist(), strict=True)}
+    observed = {*map(tuple, tiny_dataset.pairs("train").tolist())}
+    assert (found > observed) is joins
+    assert found >= observed
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

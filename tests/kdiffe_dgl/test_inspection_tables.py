@@ -11,7 +11,6 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.inspection import Inspection, InspectionOptions
 from kdiffe_dgl.inspection.views import _ablations, score_shares
 from kdiffe_dgl.training.config import resolve
@@ -314,50 +313,6 @@ def test_profiles_are_parts_and_go_with_what_they_are_made_of(
     np.testing.assert_allclose(lost["knowledge", "knowledge graph"][1][:, 17:], items[:, 19:], atol=1e-5)
     np.testing.assert_allclose(lost["modality", "image"][1][:, 17:], items[:, [17, 18, 21, 22]], atol=1e-5)
     np.testing.assert_allclose(lost["modality", "text"][0][:, 17:], users[:, 17:21], atol=1e-5)
-
-
-def test_view_that_is_ranked_by_itself_is_a_part_and_loses_its_features(
-    tmp_path: Path, tiny_dataset: Any
-) -> None:
-    import torch
-
-    settings = [
-        "model.modality={score_weight: 0.5, ranking_weight: 1.0}",
-        "model.score_temperature=0.2",
-        "model.profile={modality_weight: 0.4, rank: 2}",
-    ]
-    train_run(tiny_dataset, tmp_path / "run", resolve({}, [*SMALL, *settings]), seed=1)
-    found = Inspection.load(tmp_path / "run", tiny_dataset)
-    table, model = found.parts, found.model
-    assert table is not None
-    assert model is not None
-    assert model.modality_views is not None
-    parts = table.filter(pl.col("kind") == "view")["part"].to_list()
-    assert parts == ["main view", "multimodal view", "profile in image", "profile in text"]
-    users, items = found.run.representations()
-    columns = {"main view": slice(0, 8), "multimodal view": slice(8, 16)}
-    profiles = model.profile_views()
-    lost = dict(_ablations(model, (users, items), columns, profiles))
-    # Without pictures: the main view as it is, the other one anew by the same factor, one profile less.
-    left, projected = lost["modality", "image"], model.modality_views.project(None)
-    with torch.no_grad():
-        projected["image"] = projected["image"].mean(dim=0).expand_as(projected["image"])
-        nobody = torch.empty(0, dtype=torch.int64)
-        empty = view_operator(
-            interaction_view(nobody, nobody, model.n_users, model.n_items), torch.device("cpu")
-        )
-        anew = model.modality_views.multimodal(
-            projected,
-            model.user_embedding,
-            model.entity_embedding[: model.n_items],
-            model.graphs.operator,
-            {**model.graphs.generated, "image": empty},
-        )
-    factor = profiles[0].scale
-    for side, before, own in zip(left, (users, items), anew, strict=True):
-        np.testing.assert_allclose(side[:, :8], before[:, :8], atol=1e-5)
-        np.testing.assert_allclose(side[:, 8:16], factor * own.numpy(), atol=1e-5)
-        np.testing.assert_allclose(side[:, 16:], before[:, 18:20], atol=1e-5)
 
 
 def test_users_that_are_compared_are_bounded(inspection: Inspection) -> None:

@@ -268,36 +268,6 @@ def test_a_run_has_the_weights_that_were_fitted_at_its_best_epoch(tiny_dataset: 
     assert climb((0.1,) * len(scoring.weights), value)[0] == tuple(scoring.weights.values())
 
 
-def test_weight_of_a_view_that_is_ranked_by_itself_is_fitted_and_restored(
-    tiny_dataset: Any, tmp_path: Path
-) -> None:
-    settings = [
-        "model.dim=8", "training.epochs=2", "training.min_steps=2", "model.score_temperature=0.2",
-        "model.modality={score_weight: 0.3, ranking_weight: 1.0}", "model.profile.fit_weights=true",
-    ]  # fmt: skip
-    outcome = train_run(tiny_dataset, tmp_path / "run", resolve({}, settings), seed=3, device="cpu")
-    assert outcome.fit.scoring is not None
-    assert list(outcome.fit.scoring.weights) == ["multimodal view"]
-    run = RunFolder(tmp_path / "run")
-    users, items = (torch.from_numpy(table) for table in run.representations())
-    model = restore_model(run, tiny_dataset)
-    assert isinstance(model, KDiffE)
-    assert model.scoring_weights() == outcome.fit.scoring.weights
-    again = model.representations()
-    torch.testing.assert_close(again[0] @ again[1].T, users @ items.T, atol=1e-4, rtol=1e-4)
-    # By the definition: the best of the levels, the spread of the products as a share of that of the cosines.
-    learned = model.joint(model.score_views())
-    main, own = ((u @ i.T).double() for u, i in (learned, model._multimodal()))
-    spreads = [scores.std(dim=1, correction=0).mean() for scores in (main, own)]
-    validator = Evaluator(tiny_dataset, "validation", cutoffs=(20,))
-
-    def value(weights: tuple[float, ...]) -> float:
-        scores = main + weights[0] * spreads[0] / spreads[1] * own
-        return float(validator.evaluate(lambda rows: scores[rows]).metrics["recall@20"])
-
-    assert climb((0.3,), value)[0] == tuple(model.scoring_weights().values())
-
-
 def test_weights_are_fitted_at_the_fourth_validation_too(tiny_dataset: Any, tmp_path: Path) -> None:
     settings = [
         "model.dim=8", "training.epochs=5", "training.min_steps=2", "model.profile.rank=4",

@@ -1,4 +1,4 @@
-"""Scores with a temperature are cosines, over all views or over the main one alone."""
+"""Scores with a temperature are cosines over all views: in ranking, in the loss and in explanations."""
 
 from __future__ import annotations
 
@@ -72,52 +72,3 @@ def test_without_temperature_the_weight_is_of_the_multimodal_dot_product(tiny_da
     (main_users, main_items), (users_too, items_too) = model.score_views()
     expected = main_users @ main_items.T + 0.3 * (users_too @ items_too.T)
     np.testing.assert_allclose(users @ items.T, expected.numpy(), atol=1e-5)
-
-
-APART = {"dropout": 0.0, "score_weight": 0.3, "ranking_weight": 0.7}
-
-
-def views_apart(model: KDiffE) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosines of the main view by the temperature, and the products of the multimodal one."""
-    (main,) = model.score_views()
-    users, items = (side.double().numpy() for side in main)
-    lengths = np.outer(np.linalg.norm(users, axis=1), np.linalg.norm(items, axis=1))
-    own_users, own_items = (side.double().numpy() for side in model._multimodal())
-    return users @ items.T / lengths / TAU, own_users @ own_items.T
-
-
-def test_view_ranked_by_itself_adds_a_share_of_the_spread(tiny_dataset: Any) -> None:
-    model = make(tiny_dataset, ranking="softmax", modality=APART)
-    users, items = (table.double().numpy() for table in model.representations())
-    cosines, own = views_apart(model)
-    scale = 0.3 * cosines.std(axis=1).mean() / own.std(axis=1).mean()
-    np.testing.assert_allclose(users @ items.T, cosines + scale * own, atol=1e-5)
-
-
-def test_view_ranked_by_itself_has_a_pairwise_loss_of_its_own(tiny_dataset: Any) -> None:
-    model = make(tiny_dataset, ranking="softmax", modality=APART)
-    users, positives, negatives = torch.tensor([0, 2, 2]), torch.tensor([1, 0, 3]), torch.tensor([3, 1, 2])
-    terms = model.losses(users, positives, negatives, torch.Generator().manual_seed(2))
-    cosines, own = (scores[users.numpy()] for scores in views_apart(model))
-    rows = np.arange(3)
-    expected = np.log(np.exp(cosines).sum(axis=1)) - cosines[rows, positives.numpy()]
-    assert float(terms["softmax"].detach()) == pytest.approx(expected.mean(), rel=1e-5)
-    margin = own[rows, positives.numpy()] - own[rows, negatives.numpy()]
-    expected = 0.7 * np.log1p(np.exp(-margin))
-    assert float(terms["bpr/multimodal"].detach()) == pytest.approx(expected.mean(), rel=1e-5)
-
-
-@pytest.mark.parametrize("score_weight", [0.0, 0.3])
-def test_silent_view_is_not_ranked(tiny_dataset: Any, score_weight: float) -> None:
-    modality = {**APART, "score_weight": score_weight}
-    model = make(tiny_dataset, modality=modality)
-    nodes = torch.tensor([0, 1])
-    terms = model.losses(nodes, nodes, nodes + 2, torch.Generator().manual_seed(2))
-    assert ("bpr/multimodal" in terms) is model.ranks_apart is bool(score_weight)
-
-
-def test_no_features_no_view_to_rank(tiny_dataset: Any) -> None:
-    model = make(tiny_dataset.replace(features={}), modality=APART)
-    nodes = torch.tensor([0, 1])
-    assert "bpr/multimodal" not in model.losses(nodes, nodes, nodes + 2, torch.Generator().manual_seed(2))
-    assert [len(table) for table in model.representations()] == [tiny_dataset.n_users, tiny_dataset.n_items]
