@@ -195,8 +195,10 @@ class Setup:
         Raises
         ------
         InputError
-            If a record is damaged, or runs are missing and can't be recorded: to be told before training.
+            If a record is damaged, or runs are missing and can't be recorded, or the output holds something
+            else: to be told before training, and before anything is made.
         """
+        require_output(self.output, self.records)
         return self._recorded(variants, self._jobs(variants), self._measuring())
 
     def _measuring(self) -> Measuring:

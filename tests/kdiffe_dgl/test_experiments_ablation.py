@@ -236,6 +236,17 @@ def test_a_damaged_record_is_told_before_an_arm_is_trained(folder: Path, tmp_pat
     assert not told.states
 
 
+def test_no_folder_of_records_is_made_beside_an_output_that_is_refused(folder: Path, tmp_path: Path) -> None:
+    output, records = tmp_path / "letters", tmp_path / "records"
+    output.mkdir()
+    (output / "mail.txt").write_text("not ours")
+    setup = Setup(folder, settings_for(overrides=SMALL), output, range(1), records=records)
+    with pytest.raises(InputError, match="holds other files"):
+        ablate(setup, only=["random-edges"])
+    assert not records.exists()
+    assert [path.name for path in output.iterdir()] == ["mail.txt"]
+
+
 def test_runs_of_several_studies_are_counted_once(folder: Path, tmp_path: Path) -> None:
     setup = Setup(
         folder, settings_for(overrides=SMALL), tmp_path / "out", range(1), records=tmp_path / "records"
