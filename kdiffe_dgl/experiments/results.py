@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from kdiffe_dgl.api import Run
 from kdiffe_dgl.data.dataset import RecDataset
+from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
 from kdiffe_dgl.evaluation.groups import group_values
 from kdiffe_dgl.evaluation.significance import (
@@ -99,7 +101,8 @@ def measure_run(
     Raises
     ------
     InputError
-        If the folder is no finished run, or one of other data.
+        If the folder is no finished run, or one of other data, or its representations do not have the test
+        figures that are stored beside them: it was copied while it was being trained, say.
     """
     run = Run(folder, dataset)
     stored, history = run.folder.metrics(), run.folder.history()
@@ -107,6 +110,8 @@ def measure_run(
     judged = dataset if judge is None else judge
     user, item = (torch.from_numpy(rows) for rows in run.folder.representations())
     test = Evaluator(judged, "test", mask, cutoffs).evaluate(dot_product(user, item))
+    if judge is None and set(stored["mask"]) == set(mask):
+        _require_same(folder, metrics, stored["test"] or {}, test.metrics)
     result = RunResult(
         seed=run.folder.info.seed,
         folder=folder,
@@ -121,6 +126,20 @@ def measure_run(
     # The values by user of all metrics of all runs would fill the memory; hits are told by the groups.
     kept = {metric: test.per_user[metric] for metric in metrics}
     return result, replace(test, per_user=kept, hits_by_item={})
+
+
+def _require_same(
+    folder: Path, metrics: Sequence[str], stored: Mapping[str, float], measured: Mapping[str, float]
+) -> None:
+    for metric in metrics:
+        # Another machine rounds otherwise, so that near ties may change places.
+        if metric in stored and not math.isclose(
+            stored[metric], measured[metric], rel_tol=0.01, abs_tol=0.002
+        ):
+            raise InputError(
+                f"{folder}: its representations have {metric} {measured[metric]:.4f} on test, and its "
+                f"metrics.json says {stored[metric]:.4f}; expected files of one run (train it anew)"
+            )
 
 
 @dataclass

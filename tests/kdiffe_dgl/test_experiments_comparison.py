@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from kdiffe_dgl.experiments.figures import dataset_figures
 from kdiffe_dgl.experiments.grid import NoWatcher
 from kdiffe_dgl.experiments.output import file_names
 from kdiffe_dgl.experiments.plan import EXAMPLE, entry_config
+from kdiffe_dgl.experiments.results import measure_run
 
 PLAN = {
     "datasets": {"Tiny & 100%": "data"},
@@ -103,6 +105,19 @@ def test_figures_are_those_of_the_runs(found, folder, tiny_dataset):
         assert one["p_t_corrected"] >= one["p_t"]
     smallest = min(told["comparisons"], key=lambda one: one["p_t"])
     assert smallest["p_t_corrected"] == pytest.approx(min(1.0, 4 * min(raw)))
+
+
+def test_files_of_two_runs_in_one_folder_are_told(found, folder, tiny_dataset, tmp_path: Path):
+    runs = {path.name.split("-")[0]: path for path in sorted((folder / "out" / "runs").glob("*/*-0"))}
+    mixed = tmp_path / "mixed"
+    shutil.copytree(runs["bprmf"], mixed)
+    whole, _ = measure_run(tiny_dataset, mixed, ["recall@3"], cutoffs=(3, 5))
+    shutil.copy(runs["ease"] / "representations.safetensors", mixed)
+    with pytest.raises(InputError, match=r"mixed: its representations have recall@3 .*files of one run"):
+        measure_run(tiny_dataset, mixed, ["recall@3"], cutoffs=(3, 5))
+    # With another mask there is nothing to compare it with.
+    other, _ = measure_run(tiny_dataset, mixed, ["recall@3"], ("train", "validation"), (3, 5))
+    assert other.test["recall@3"] != whole.test["recall@3"]
 
 
 def test_a_changed_plan_trains_only_what_is_new(found, folder):
