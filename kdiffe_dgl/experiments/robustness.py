@@ -333,19 +333,19 @@ def robustness(
             masked[variant.name] = over_seeds([run.test for run, _ in measure_jobs(found, setup.metrics)])
         if base.name != KDiffE.name or dataset.kg is None:
             continue
-        for apart, told in _all_sorted_out(found, dataset, variant, truth).items():
+        for apart, told in _all_sorted_out(found, setup, variant, truth).items():
             (edges if apart == _ADDED else planted)[variant.name] = told
     return Robustness(study, made, edges, planted, masked)
 
 
 def _all_sorted_out(
-    jobs: Sequence[Job], dataset: RecDataset, variant: Variant, truth: Path
+    jobs: Sequence[Job], setup: Setup, variant: Variant, truth: Path
 ) -> dict[str, list[dict[str, float]]]:
     """Tell for each run of a variant how triples were told apart, by what is known of them."""
     added = isinstance(variant.change, RandomTriples)
     if not jobs or not (added or truth.is_file()):
         return {}
-    trained_on = dataset if variant.change is None else variant.change(dataset)
+    trained_on = setup.trained_on(variant)
     truths = {}
     if added:
         truths[_ADDED] = _not_added(trained_on)

@@ -215,7 +215,7 @@ class Setup:
         if self.records is None:
             return found
         for variant in variants:
-            trained_on = self._trained_on(variant)
+            trained_on = self.trained_on(variant)
             if self._judges_itself(trained_on):
                 found |= measuring.recorded(trained_on, jobs[variant.name])
                 if any(job.folder not in found for job in jobs[variant.name]):
@@ -234,11 +234,12 @@ class Setup:
         new = [job for job in jobs if ended[job.folder].done and job.folder not in known]
         if not new:
             return {}
-        trained_on = self._trained_on(variant)
+        trained_on = self.trained_on(variant)
         judge = None if self._judges_itself(trained_on) else self.dataset
         return measuring.runs(trained_on, new, judge)
 
-    def _trained_on(self, variant: Variant) -> RecDataset:
+    def trained_on(self, variant: Variant) -> RecDataset:
+        """Return the data set as a variant changes it."""
         return self.dataset if variant.change is None else variant.change(self.dataset)
 
     def _judges_itself(self, trained_on: RecDataset) -> bool:
@@ -252,7 +253,7 @@ class Setup:
         jobs: dict[str, list[Job]] = {}
         for variant in variants:
             source, config = Source(self.data, variant.change), configs[variant.name]
-            fingerprint = self._trained_on(variant).fingerprint
+            fingerprint = self.trained_on(variant).fingerprint
             jobs[variant.name] = [
                 Job(
                     f"{variant.name}, seed {seed}", source, config, seed,

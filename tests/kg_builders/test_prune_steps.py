@@ -190,7 +190,7 @@ def test_item_sets_are_compared_like_a_full_search_would(seed: int, noise: float
     rows = [(item, "x", tail) for item, tail in first] + [(item, "y", tail) for item, tail in second]
     _, steps = prune_graph(graph(rows), PruneSettings(synonymous_relations=0.8))
     merged = step_of(steps, "relations with the same item sets")
-    if not noise:
+    if not noise or jaccard > 0.999:
         assert merged.examples == (f"y (as x, {jaccard:.3f})",)
     if jaccard < 0.8:
         assert merged.triples == 0
