@@ -5,7 +5,8 @@ A configuration class says so in ``SEARCH``, setting to what is tried::
     class SGLConfig(LightGCNConfig):
         SEARCH: ClassVar[SearchSpace] = {"temperature": Between(0.05, 1.0, log=True)}
 
-A subclass adds to what it inherits, takes the place of it, or leaves a setting out with ``None``. Settings of
+A subclass adds to what it inherits, takes the place of it, or leaves a setting out with ``None``; so does a
+class with a part of its settings. Settings of
 a part that reads only the knowledge graph, or only the features, change nothing without them: such a class
 says ``NEEDS = "kg"`` or ``NEEDS = "features"``.
 """
@@ -107,6 +108,7 @@ def search_space(
         if searched is not None:
             found[f"{prefix}{name}"] = searched
     for name, field in config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        left_out = name in own and own[name] is None
+        if not left_out and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found.update(search_space(field.annotation, f"{prefix}{name}.", has))
     return found

@@ -53,7 +53,8 @@ def ablate(
     Arms: without-attention, without-knowledge, shuffled-knowledge (items change places in the graph),
     without-diffusion (the graph as it is), random-edges (as many, at random), without-modality-diffusion,
     random-modality-edges, without-each-modality, without-modalities, without-multimodal-view,
-    without-interaction-profile, without-knowledge-contrast, without-modality-contrast, without-guidance.
+    without-interaction-profile, without-pairwise-view, without-knowledge-contrast, without-modality-contrast,
+    without-guidance.
     Epochs are chosen on validation; finished runs are used again. The exit status is 1 where a run failed.
     """
     # Imported here: bad options are told without waiting for torch.

@@ -98,6 +98,7 @@ ARMS: Mapping[str, Arm] = {
         # Where it speaks: the default preset gives it no weight.
         _set("without-multimodal-view", "model.modality.score_weight=0", needs=_has_features),
         _set("without-interaction-profile", "model.profile.interaction_weight=0"),
+        _set("without-pairwise-view", "model.pairwise.weight=0"),
         _set("without-knowledge-contrast", "model.contrast.knowledge_weight=0", needs=_has_graph),
         _set("without-modality-contrast", "model.contrast.modality_weight=0", needs=_has_features),
         _set(

@@ -5,7 +5,8 @@ deleted interaction leaves the mean, and without any the profile is 0. For facts
 entries of the rows of R, which then have length 1 again, and :math:`K_i = R_i V` (folding-in; Deerwester et
 al., 1990). What was found in the whole data stays as it is: inverse document frequencies, the directions V
 and the scale. A modality's K depends on no edge, and that of interactions is kept as it was found, too: of an
-interaction, the profile follows the deletion, the agreement of items does not.
+interaction, the profile follows the deletion, the agreement of items does not. The pairwise view's product
+stays as it is: it is of a network of its own, and no edge that is explained leads through it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from kdiffe_dgl.diffusion.regenerate import pair_keys
 from kdiffe_dgl.edge_products import EdgeProducts
 from kdiffe_dgl.explain.edges import Links, Pairs, ScoreEdges
 from kdiffe_dgl.models.profile_tables import FactTable
-from kdiffe_dgl.models.profiles import ProfileView
+from kdiffe_dgl.models.profiles import PAIRS, ProfileView
 
 __all__ = ["ProfileScore", "Reweighed"]
 
@@ -71,8 +72,11 @@ class ProfileScore:
     def __init__(self, views: list[ProfileView], edges: ScoreEdges) -> None:
         self._pairs = edges.pairs
         self._tables: list[_Table | _Facts] = [
-            _Table(view) if view.facts is None else _Facts(view, view.facts, edges.links) for view in views
+            _Table(view) if view.facts is None else _Facts(view, view.facts, edges.links)
+            for view in views
+            if view.source != PAIRS
         ]
+        self._fixed = [view for view in views if view.source == PAIRS]
 
     def __call__(self, user: int, item: int, pairs: Reweighed, links: Reweighed, size: int) -> Tensor:
         """Return what is added in each copy, float64 ``[size]``."""
@@ -87,7 +91,8 @@ class ProfileScore:
         found = torch.zeros(size, dtype=torch.float64)
         for table in self._tables:
             found = found + table.agreement(met, weights, item, links)
-        return found / torch.where(sums > 0, sums, torch.ones_like(sums))
+        fixed = sum(float(view.users[user].astype(np.float64) @ view.items[item]) for view in self._fixed)
+        return found / torch.where(sums > 0, sums, torch.ones_like(sums)) + fixed
 
 
 def _of_user(pairs: Pairs, user: int) -> Ids:

@@ -8,17 +8,18 @@ Three measures that answer different questions:
     not speak in the score there is none.
 ``share``
     The score is a sum :math:`s = \sum_p s_p` over the blocks of the representation: main view, multimodal
-    view, item bias, profiles. The order of a user's list depends on differences between items alone, so a
-    part's share is that of the variance over the items, :math:`\sum_u Cov_i(s_p, s) / \sum_u Var_i(s)`. The
-    shares add up to 1; a negative one belongs to a part that works against the others. With G the Gram matrix
-    of the users and C the covariance of the items, it is the sum of the entries of :math:`G \circ C` in the
-    rows of the part, so all users and items count and no score is computed.
+    view, item bias, profiles, pairwise view. The order of a user's list depends on differences between items
+    alone, so a part's share is that of the variance over the items, :math:`\sum_u Cov_i(s_p, s) / \sum_u
+    Var_i(s)`. The shares add up to 1; a negative one belongs to a part that works against the others. With G
+    the Gram matrix of the users and C the covariance of the items, it is the sum of the entries of
+    :math:`G \circ C` in the rows of the part, so all users and items count and no score is computed.
 ``overlap``
     The views mix interactions with what they add to them, so a view's share is not that of its modality.
     Hence an ablation: the part's information is taken away from the trained model, and the overlap tells how
     much of the users' lists is left. A view goes with its columns; features are replaced by their mean over
     the items, and the graph generated for them is emptied; the knowledge graph loses its triples. Either
-    takes its profile along; the other profiles stay as they are. A model that is trained without the part may
+    takes its profile along; the other profiles and the pairwise view, which is one part with what it has
+    learned of the features, stay as they are. A model that is trained without the part may
     do better than one that loses it: this measures what the model relies on, not what the part is worth.
 """
 
@@ -37,7 +38,7 @@ from kdiffe_dgl.graph.views import interaction_view, view_operator
 from kdiffe_dgl.models.contrast import View
 from kdiffe_dgl.models.kdiffe import KDiffE
 from kdiffe_dgl.models.knowledge import KnowledgeView
-from kdiffe_dgl.models.profiles import FACTS, ProfileSource, ProfileView
+from kdiffe_dgl.models.profiles import FACTS, PAIRS, ProfileSource, ProfileView
 from kdiffe_dgl.serving.recommender import Recommender
 
 __all__ = ["LIST_LENGTH", "part_weights", "score_shares"]
@@ -45,7 +46,8 @@ __all__ = ["LIST_LENGTH", "part_weights", "score_shares"]
 Tables = tuple[np.ndarray, np.ndarray]
 LIST_LENGTH = 20
 """Items of a list of which the overlap is measured."""
-MAIN, MULTIMODAL, BIAS, KNOWLEDGE = "main view", "multimodal view", "item bias", "knowledge graph"
+MAIN, MULTIMODAL, PAIRWISE = "main view", "multimodal view", "pairwise view"
+BIAS, KNOWLEDGE = "item bias", "knowledge graph"
 
 
 def score_shares(users: np.ndarray, items: np.ndarray, parts: Mapping[str, slice]) -> dict[str, float]:
@@ -130,6 +132,8 @@ def _columns(model: KDiffE, profiles: Sequence[ProfileView]) -> dict[str, slice]
 
 
 def _profile_name(source: ProfileSource) -> str:
+    if source == PAIRS:
+        return PAIRWISE
     # "of" and "in": a modality that is called "facts" is another part.
     return f"profile of {source.kind}" if source.modality is None else f"profile in {source.modality}"
 

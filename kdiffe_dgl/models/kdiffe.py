@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.diffusion.guidance import LinearGuidance
-from kdiffe_dgl.diffusion.trainer import GraphDiffusion
 from kdiffe_dgl.graph.attention import attention_similarity
 from kdiffe_dgl.graph.bipartite import BipartiteOperator, Rows, propagate
 from kdiffe_dgl.graph.hetero import bipartite, build_heterograph, knowledge_edges, knowledge_graph
@@ -40,6 +39,7 @@ from kdiffe_dgl.models.knowledge import KnowledgeView, RelationalAttention
 from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerated
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
+from kdiffe_dgl.models.pairwise_view import PairwiseView
 from kdiffe_dgl.models.profiles import FactEdges, ProfileView, ProfileViews, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
@@ -118,7 +118,10 @@ class KDiffE(RecommenderModel):
             self.modality_views = modality_views(config, features, generator)
             self.modality_diffusions = modality_diffusions(config, features, interactions, generator)
         has_facts = bool((self.edges.head < self.n_items).any())
-        self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts)
+        weight = config.pairwise.weight
+        self.profiles = ProfileViews(config.profile, interactions, dataset.features, has_facts, weight)
+        # Last of what draws initial weights: those of the other parts do not depend on it.
+        self.pairwise_view = PairwiseView(dataset, config.pairwise, generator, device) if weight else None
         # Registers their parameters with the module, by position: torch refuses some names.
         self.modality_denoisers = nn.ModuleList(self.modality_diffusions.values())
         self.to(device)
@@ -126,7 +129,7 @@ class KDiffE(RecommenderModel):
     # --- diffusion -------------------------------------------------------------------------------
 
     def begin_epoch(self, generator: torch.Generator) -> EpochLog:
-        """Train the denoisers and regenerate the knowledge graph and the modality graphs, side by side."""
+        """Train the denoisers and regenerate their graphs, and train the pairwise view, side by side."""
         user, entity = self.user_embedding.detach(), self.entity_embedding.detach()
         item = entity[: self.n_items]
         tasks: list[Task] = []
@@ -145,6 +148,9 @@ class KDiffE(RecommenderModel):
                 guidance = LinearGuidance(projected[name], target)
                 tasks.append(modality_task(name, diffusion, context, guidance, self._take_generated))
                 costs.append(diffusion.cost)
+        if self.pairwise_view is not None:
+            tasks.append(self.pairwise_view.task)
+            costs.append(self.pairwise_view.cost)
         return run_tasks(tasks, costs, generator, together=self.device.type == "cpu")
 
     def _take_regenerated(self, regenerated: Regenerated) -> None:
@@ -328,7 +334,10 @@ class KDiffE(RecommenderModel):
         if not self.profiles:
             return []
         learned = learned or self.joint(self.score_views())
-        return self.profiles.views(self._fact_edges(), _spread(learned))
+        return self.profiles.views(self._fact_edges(), _spread(learned), pairs=self._pairs())
+
+    def _pairs(self) -> ProfileView | None:
+        return None if self.pairwise_view is None else self.pairwise_view.view()
 
     def _fact_edges(self) -> FactEdges:
         head, tail = self.edges.head, self.edges.tail
@@ -355,28 +364,31 @@ class KDiffE(RecommenderModel):
             self._fact_edges(),
             _spread(learned),
             lambda profiles: measure(*append_profiles(learned, profiles)),
+            self._pairs(),
         )
 
     # --- optimisers ------------------------------------------------------------------------------
 
-    def _diffusions(self) -> dict[str, GraphDiffusion]:
-        found: dict[str, GraphDiffusion] = {
-            f"modality/{name}": diffusion for name, diffusion in self.modality_diffusions.items()
-        }
-        if self.knowledge_diffusion is not None:
-            found["knowledge"] = self.knowledge_diffusion
-        return found
-
     def recommender_parameters(self) -> list[nn.Parameter]:
-        """Return all parameters but those of the denoisers."""
+        """Return all parameters but those of side networks: denoisers and the pairwise view."""
         side = {
-            id(parameter) for diffusion in self._diffusions().values() for parameter in diffusion.parameters()
+            id(parameter)
+            for optimiser in self.side_optimisers().values()
+            for group in optimiser.param_groups
+            for parameter in group["params"]
         }
         return [parameter for parameter in self.parameters() if id(parameter) not in side]
 
     def side_optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimiser of each denoiser."""
-        return {name: diffusion.optimiser for name, diffusion in self._diffusions().items()}
+        """Return the optimiser of each denoiser and of the pairwise view."""
+        found: dict[str, torch.optim.Optimizer] = {
+            f"modality/{name}": diffusion.optimiser for name, diffusion in self.modality_diffusions.items()
+        }
+        if self.knowledge_diffusion is not None:
+            found["knowledge"] = self.knowledge_diffusion.optimiser
+        if self.pairwise_view is not None:
+            found["pairs"] = self.pairwise_view.optimiser
+        return found
 
 
 def _spread(learned: View) -> float:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from kdiffe_dgl.config import Component, Layers
 from kdiffe_dgl.diffusion.trainer import DiffusionConfig
 from kdiffe_dgl.models.modality import Projection
+from kdiffe_dgl.models.pairwise_view import PairwiseViewConfig
 from kdiffe_dgl.models.profiles import ProfileConfig
 from kdiffe_dgl.search import Between, Choices, Needs, SearchSpace
 
@@ -214,3 +215,4 @@ class KDiffEConfig(Component):
     contrast: ContrastConfig = ContrastConfig()
     sampling: SamplingConfig = SamplingConfig()
     profile: ProfileConfig = ProfileConfig()
+    pairwise: PairwiseViewConfig = PairwiseViewConfig()

@@ -46,11 +46,13 @@ from kdiffe_dgl.search import Between, Choices, SearchSpace
 __all__ = [
     "FACTS",
     "INTERACTIONS",
+    "PAIRS",
     "FactEdges",
     "ProfileConfig",
     "ProfileSource",
     "ProfileView",
     "ProfileViews",
+    "deviations",
     "profile_scale",
     "spread",
 ]
@@ -65,12 +67,12 @@ class ProfileSource:
     Parameters
     ----------
     kind
-        Where the table K comes from.
+        Where the table K comes from; ``pairs``: the pairwise view, which is weighed like a profile.
     modality
         Whose features they are; null otherwise.
     """
 
-    kind: Literal["facts", "features", "interactions"]
+    kind: Literal["facts", "features", "interactions", "pairs"]
     modality: str | None = None
 
     @property
@@ -79,7 +81,7 @@ class ProfileSource:
         return self.kind if self.modality is None else f"{self.kind} of {self.modality}"
 
 
-FACTS, INTERACTIONS = ProfileSource("facts"), ProfileSource("interactions")
+FACTS, INTERACTIONS, PAIRS = (ProfileSource(kind) for kind in ("facts", "interactions", "pairs"))
 
 
 class ProfileConfig(Component):
@@ -106,6 +108,20 @@ class ProfileConfig(Component):
     """Fit the weights that are not 0 on validation: from time to time in training, and at the best epoch."""
 
 
+def deviations(users: Table, items: Table) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of the products of each user over the items, ``[users]``.
+
+    Parameters
+    ----------
+    users, items
+        ``[users, dim]`` and ``[items, dim]``.
+    """
+    centred = items.astype(np.float64) - items.mean(axis=0, dtype=np.float64)
+    # Of products p·k over the items, the variance is p C p, C the covariance of the items.
+    covariance = centred.T @ centred / max(1, len(items))
+    return np.sqrt(np.maximum(np.einsum("ur,ur->u", users @ covariance, users), 0.0))
+
+
 def spread(users: Table, items: Table) -> float:
     """Return the standard deviation of the products over the items, averaged over the users that have any.
 
@@ -114,12 +130,8 @@ def spread(users: Table, items: Table) -> float:
     users, items
         ``[users, dim]`` and ``[items, dim]``; a user of whom nothing is known has a row of zeros.
     """
-    centred = items.astype(np.float64) - items.mean(axis=0, dtype=np.float64)
-    # Of products p·k over the items, the variance is p C p, C the covariance of the items.
-    covariance = centred.T @ centred / max(1, len(items))
-    variance = np.einsum("ur,ur->u", users @ covariance, users)
-    deviations = np.sqrt(np.maximum(variance, 0.0))[users.any(axis=1)]
-    return float(deviations.mean()) if len(deviations) else 0.0
+    found = deviations(users, items)[users.any(axis=1)]
+    return float(found.mean()) if len(found) else 0.0
 
 
 def profile_scale(profiles: Table, items: Table, weight: float) -> np.float32:
@@ -201,6 +213,8 @@ class ProfileViews(nn.Module):
         Features of each modality, ``[items, width]``.
     has_facts
         Whether there is a knowledge graph.
+    pairs_weight
+        Weight w of the pairwise view; 0: there is none.
     """
 
     fitted: Tensor
@@ -211,13 +225,14 @@ class ProfileViews(nn.Module):
         interactions: sp.csr_matrix,
         features: Mapping[str, npt.NDArray[np.floating]],
         has_facts: bool,
+        pairs_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.config = config
         self._mean = row_normalised(interactions)
         found = {FACTS: config.knowledge_weight if has_facts else 0.0}
         found |= {ProfileSource("features", name): config.modality_weight for name in features}
-        found |= {INTERACTIONS: config.interaction_weight}
+        found |= {INTERACTIONS: config.interaction_weight, PAIRS: pairs_weight}
         self._given = {source: weight for source, weight in found.items() if weight}
         if config.fit_weights:
             # Saved with the model, since its settings don't know what was fitted.
@@ -243,9 +258,13 @@ class ProfileViews(nn.Module):
         return dict(zip(self._given, self.fitted.tolist(), strict=True))
 
     def views(
-        self, edges: FactEdges, learned: float, weights: Sequence[float] | None = None
+        self,
+        edges: FactEdges,
+        learned: float,
+        weights: Sequence[float] | None = None,
+        pairs: ProfileView | None = None,
     ) -> list[ProfileView]:
-        """Return the views of facts, of each modality and of interactions; those of weight 0 left out.
+        """Return the views that have weight: facts, each modality, interactions, and the pairwise one.
 
         Parameters
         ----------
@@ -255,18 +274,29 @@ class ProfileViews(nn.Module):
             σ_0, the spread of the learned score.
         weights
             Of each view; null: as they are.
+        pairs
+            The pairwise view with a spread of 1, where there is one.
         """
         found = []
         for source, weight in zip(self._given, weights or self.weights.values(), strict=True):
-            if weight and (source != FACTS or len(edges.items)):
-                view = self._fact_view(edges) if source == FACTS else self._fixed[source]
+            view = pairs if source == PAIRS else self._fixed.get(source)
+            if weight and source == FACTS and len(edges.items):
+                view = self._fact_view(edges)
+            if weight and view is not None:
                 found.append(view.scaled(np.float32(np.sqrt(weight * learned))))
         return found
 
-    def fit(self, edges: FactEdges, learned: float, measure: Callable[[list[ProfileView]], float]) -> None:
+    def fit(
+        self,
+        edges: FactEdges,
+        learned: float,
+        measure: Callable[[list[ProfileView]], float],
+        pairs: ProfileView | None = None,
+    ) -> None:
         """Take the weights that are measured best, from the present ones on; see :mod:`.climb`."""
         found, _ = climb(
-            tuple(self.weights.values()), lambda weights: measure(self.views(edges, learned, weights))
+            tuple(self.weights.values()),
+            lambda weights: measure(self.views(edges, learned, weights, pairs)),
         )
         self.fitted.copy_(torch.tensor(found, dtype=torch.float64))
 

@@ -34,6 +34,7 @@ SMALL = [
     "model.knowledge.diffusion.hidden=4",
     "model.modality.diffusion.hidden=4",
 ]
+OPTIONAL = ("profile.interaction_weight", "pairwise.weight")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,10 @@ def test_random_interactions_touch_training_alone(tiny_dataset: RecDataset) -> N
 
 
 def test_every_arm_changes_what_is_trained(tiny_dataset: RecDataset) -> None:
-    base = resolve({"model": {"name": "kdiffe"}}, [*SMALL, "model.profile.interaction_weight=0.1"])
+    base = resolve(
+        {"model": {"name": "kdiffe"}},
+        [*SMALL, *(f"model.{one}=0.1" for one in OPTIONAL)],
+    )
     chosen, left_out = choose_arms(tiny_dataset, base, ())
     assert not left_out
     assert [variant.name for variant in chosen if variant.name.endswith(("image", "text"))] == [
@@ -91,7 +95,7 @@ def test_every_arm_changes_what_is_trained(tiny_dataset: RecDataset) -> None:
     assert len({(variant.overrides, variant.change) for variant in chosen}) == len(chosen)
     bare = WithoutFeatures(("image", "text"))(tiny_dataset).replace(kg=None)
     fewer, told = choose_arms(
-        bare, changed(base, ["model.attention.epsilon=0", "model.profile.interaction_weight=0"]), ()
+        bare, changed(base, ["model.attention.epsilon=0", *(f"model.{one}=0" for one in OPTIONAL)]), ()
     )
     assert [variant.name for variant in fewer] == ["without guidance"]
     assert len(told) == len(ARMS) - 1

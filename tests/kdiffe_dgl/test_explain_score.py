@@ -36,6 +36,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "profiles": {
         "profile": {"knowledge_weight": 0.8, "modality_weight": 0.3, "interaction_weight": 0.6, "rank": 500}
     },
+    "pairwise": {
+        "score_temperature": 0.3,
+        "pairwise": {"weight": 0.4, "min_steps": 2, "encoder": {"dim": 5, "layers": 2}},
+        "profile": {"knowledge_weight": 0.7, "modality_weight": 0.3},
+    },
     "generated graphs have no weight": {"modality": {"adjacency_weight": 0.0, "top": 3}},
     "silent": {"modality": {"score_weight": 0.0}, "profile": {"modality_weight": 0.4}},
     "no walks": {"attention": {"epsilon": 0.0}, "layers": 0, "knowledge": {"layers": 3}},
@@ -114,6 +119,16 @@ def profiles(model: KDiffE, dataset: Any, gone: set[tuple[int, int]], apart: set
     return total
 
 
+def pairwise(model: KDiffE) -> Any:
+    """Return what the pairwise view adds, by its definition: it does not follow what becomes of edges."""
+    if model.pairwise_view is None:
+        return 0.0
+    users, items = (side.double().numpy() for side in model.pairwise_view.encoder.representations())
+    products = users @ items.T
+    share = model.config.pairwise.weight * learned(model).std(axis=1).mean()
+    return share * products / products.std(axis=1, keepdims=True)
+
+
 def scores(model: KDiffE) -> np.ndarray:
     users, items = model.representations()
     return (users.double() @ items.double().T).numpy()
@@ -171,7 +186,7 @@ def rebuilt(model: KDiffE, dataset: Any, explained: EdgeScore, deleted: np.ndarr
         view = KnowledgeView(knowledge_graph(model.edges, keep, proposed), torch.device("cpu"))
         key = "regenerated" if model.config.knowledge.main == "regenerated" else "knowledge"
         graphs = replace(graphs, **{key: view})
-    agreement = profiles(model, dataset, gone, apart)
+    agreement = profiles(model, dataset, gone, apart) + pairwise(model)
     before, model.graphs = model.graphs, graphs
     found = learned(model)
     model.graphs = before

@@ -279,7 +279,7 @@ def test_profiles_are_parts_and_go_with_what_they_are_made_of(
     monkeypatch.setattr("kdiffe_dgl.inspection.views.LIST_LENGTH", 3)
     profile = ["model.profile={knowledge_weight: 0.7, modality_weight: 0.4, rank: 2}", "model.item_bias=true"]
     # Without layers over the knowledge graph, its facts are read by the profile alone.
-    bare = ["model.knowledge.layers=0"]
+    bare = ["model.knowledge.layers=0", "model.pairwise={weight: 0.5, encoder: {dim: 3}}"]
     train_run(tiny_dataset, tmp_path / "run", resolve({}, [*SMALL, *profile, *bare]), seed=1)
     found = Inspection.load(tmp_path / "run", tiny_dataset)
     table, model = found.parts, found.model
@@ -292,12 +292,13 @@ def test_profiles_are_parts_and_go_with_what_they_are_made_of(
         "profile of facts": slice(17, 19),
         "profile in image": slice(19, 21),
         "profile in text": slice(21, 23),
+        "pairwise view": slice(23, 26),
     }
     of_views = table.filter(pl.col("kind") == "view")
     assert of_views["part"].to_list() == list(columns)
     assert of_views["share"].sum() == pytest.approx(1.0)
     users, items = (rows.astype(np.float64) for rows in found.run.representations())
-    assert users.shape[1] == items.shape[1] == 23
+    assert users.shape[1] == items.shape[1] == 26
     whole, scores = lists_of(found, users, items), users @ items.T
     variance = sum(np.var(row) for row in scores)
     shares, told = (dict(table.select("part", column).iter_rows()) for column in ("share", "overlap"))
@@ -311,8 +312,12 @@ def test_profiles_are_parts_and_go_with_what_they_are_made_of(
     assert told["knowledge graph"] == told["profile of facts"]
     lost = dict(_ablations(model, (users, items), columns, model.profile_views()))
     np.testing.assert_allclose(lost["knowledge", "knowledge graph"][1][:, 17:], items[:, 19:], atol=1e-5)
-    np.testing.assert_allclose(lost["modality", "image"][1][:, 17:], items[:, [17, 18, 21, 22]], atol=1e-5)
-    np.testing.assert_allclose(lost["modality", "text"][0][:, 17:], users[:, 17:21], atol=1e-5)
+    np.testing.assert_allclose(
+        lost["modality", "image"][1][:, 17:], items[:, [17, 18, *range(21, 26)]], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        lost["modality", "text"][0][:, 17:], users[:, [*range(17, 21), *range(23, 26)]], atol=1e-5
+    )
 
 
 def test_users_that_are_compared_are_bounded(inspection: Inspection) -> None:
