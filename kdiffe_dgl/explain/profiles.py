@@ -91,8 +91,11 @@ class ProfileScore:
         found = torch.zeros(size, dtype=torch.float64)
         for table in self._tables:
             found = found + table.agreement(met, weights, item, links)
-        fixed = sum(float(view.users[user].astype(np.float64) @ view.items[item]) for view in self._fixed)
-        return found / torch.where(sums > 0, sums, torch.ones_like(sums)) + fixed
+        return found / torch.where(sums > 0, sums, torch.ones_like(sums)) + self.fixed(user, item)
+
+    def fixed(self, user: int, item: int) -> float:
+        """Return what of it depends on no edge: the part of the pairwise view."""
+        return sum(float(view.users[user].astype(np.float64) @ view.items[item]) for view in self._fixed)
 
 
 def _of_user(pairs: Pairs, user: int) -> Ids:

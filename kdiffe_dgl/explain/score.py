@@ -7,7 +7,8 @@ main view is :math:`r [U \Vert K]`, and with :math:`a = \hat A r` and :math:`b =
 multimodal view is :math:`a [U \Vert F] + b [U \Vert F] + a_I I + \lambda_{adj} \sum_m w_m (G_m r) [U \Vert
 I]`, plus the normalised fusion, where r is the unit vector. With a temperature, the score is the cosine over
 both views together. Profile views are added at the end, see :mod:`kdiffe_dgl.explain.profiles`: their inverse
-document frequencies, directions and scales stay those of the whole graph. A deletion then costs a few
+document frequencies, directions and scales stay those of the whole graph, and so does what the pairwise
+view adds. A deletion then costs a few
 products of a sparse matrix with four vectors, and many deletions are columns of one product.
 """
 
@@ -84,6 +85,10 @@ class EdgeScore:
     def score(self, user: int, item: int) -> float:
         """Return the score with all edges."""
         return float(self.without(user, item, [np.empty(0, dtype=np.int64)])[0])
+
+    def fixed(self, user: int, item: int) -> float:
+        """Return the part of the score that stays whatever is deleted: that of the pairwise view."""
+        return self._profiles.fixed(user, item)
 
     def without(self, user: int, item: int, deleted: Sequence[Ids]) -> npt.NDArray[np.float64]:
         """Return the score after each of several deletions.

@@ -118,3 +118,18 @@ def test_dropped_facts_are_told_where_they_might_have_connected(tiny_dataset: An
     with pytest.raises(InputError) as told:
         Explainer(model, dataset).explain("u4", "i17", hops=1)
     assert "diffusion dropped" not in str(told.value)
+
+
+def test_what_the_pairwise_view_adds_is_told(tiny_dataset: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    config = KDiffEConfig.model_validate({"dim": 4, "pairwise": {"weight": 0.5, "encoder": {"dim": 3}}})
+    model = KDiffE(tiny_dataset, config, generator, torch.device("cpu"))
+    model.begin_epoch(generator)
+    explainer = Explainer(model.eval(), tiny_dataset)
+    users, items = model.representations()
+    # Its columns are the last three.
+    part = float(users[4, -3:] @ items[7, -3:])
+    note = f"{part:+.3f} of the score is the pairwise view's, through which no path is followed."
+    assert note in explainer.explain("u4", "i7").notes
+    without = Explainer(model_of(tiny_dataset), tiny_dataset).explain("u4", "i7")
+    assert not any("pairwise" in note for note in without.notes)
