@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from kdiffe_dgl.cli.grid_command import GridOptions, grid_options, out_option, tell, watched
-from kg_builders.cli.shell import PATH, examples
+from kdiffe_dgl.cli.grid_command import GridOptions, grid_options, tell, watched
+from kg_builders.cli.shell import PATH, examples, out_option
 
 __all__ = ["compare"]
 

@@ -25,8 +25,7 @@ from kdiffe_dgl.data.split import STRATEGIES, split_interactions
 from kdiffe_dgl.data.storage import INDEX, copy_sidecars, require_free
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kdiffe_dgl.errors import InputError
-from kg_builders.cli.shell import NAMED_PATH, PATH, examples, given, render
-from kg_builders.cli.shell import OUT as OUT_PATH
+from kg_builders.cli.shell import NAMED_PATH, PATH, examples, given, out_option, render
 
 __all__ = ["data", "knowledge_notes"]
 
@@ -72,7 +71,7 @@ def list_command(folder: Path | None) -> None:
     ),
 )
 @click.argument("name")
-@click.option("--out", type=OUT_PATH, help="Folder to make; by default data/NAME.")
+@out_option("out", "Folder to make; by default data/NAME.")
 @INTERACTIONS
 @click.option("--kg/--no-kg", "with_kg", default=True, help="Build the knowledge graph.  [default: yes]")
 @click.option("--text/--no-text", "with_text", default=True, help="Make a text modality.  [default: yes]")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kdiffe_dgl.data.split import STRATEGIES
-from kg_builders.cli.shell import OUT as OUT_PATH
+from kg_builders.cli.shell import out_option
 
 __all__ = ["INTERACTIONS", "OUT", "OVERWRITE", "SPLIT"]
 
@@ -41,7 +41,7 @@ def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], C
     return apply
 
 
-OUT = click.option("--out", type=OUT_PATH, required=True, help="Folder to make.")
+OUT = out_option("out", "Folder to make.", required=True)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace a data set that is already there.")
 SPLIT = _options(
     click.option(

@@ -9,10 +9,10 @@ import click
 
 from kdiffe_dgl.api import Run
 from kdiffe_dgl.cli.options import CUTOFFS
-from kdiffe_dgl.cli.output import OUT, emit
+from kdiffe_dgl.cli.output import emit
 from kdiffe_dgl.evaluation.groups import group_values
 from kdiffe_dgl.evaluation.tables import group_tables, metrics_table
-from kg_builders.cli.shell import examples, render
+from kg_builders.cli.shell import examples, out_option, render
 
 __all__ = ["evaluate"]
 
@@ -55,7 +55,7 @@ _MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
     show_default=True,
     help="Form of the result.",
 )
-@click.option("--output", type=OUT, help="Write to this file.")
+@out_option("output", "Write to this file.")
 def evaluate(
     *,
     run: Path,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kdiffe_dgl.cli.output import OUT, emit, emit_folder, require_suffix
+from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
 from kdiffe_dgl.errors import InputError
-from kg_builders.cli.shell import PATH, examples
+from kg_builders.cli.shell import PATH, examples, out_option
 
 if TYPE_CHECKING:
     from kdiffe_dgl.explain import Explanation
@@ -123,7 +123,7 @@ def _once(context: click.Context, option: click.Parameter, given: tuple[str, ...
     help="Form; by default that of --out's suffix, or text.",
 )
 @click.option("--facts-only", is_flag=True, help="Only paths over facts, none over other users.")
-@click.option("--out", type=OUT, help="File to write; for several items, a folder to make.")
+@out_option("out", "File to write; for several items, a folder to make.")
 def explain(
     *,
     run: Path,

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from kdiffe_dgl.cli.output import OUT
-from kg_builders.cli.shell import INTERRUPTED, PATH
+from kg_builders.cli.shell import INTERRUPTED, PATH, out_option
 
 if TYPE_CHECKING:
     from kdiffe_dgl.experiments.grid import Watcher
@@ -23,7 +22,6 @@ __all__ = [
     "GridOptions",
     "StudyOptions",
     "grid_options",
-    "out_option",
     "print_tables",
     "study_options",
     "tell",
@@ -98,12 +96,6 @@ grid_options = _bundled("grid", GridOptions, [
     click.option("--quiet", is_flag=True, help="No progress, only the result."),
 ])  # fmt: skip
 """Options of commands that train many runs; the command gets ``grid``, a :class:`GridOptions`."""
-
-
-def out_option(name: str, help_text: str, required: bool = False) -> Callable[[Command], Command]:
-    """Return the option of the folder for results: by the name that the command uses, and by the other."""
-    names = sorted(("--out", "--output"), key=lambda option: option != f"--{name}")
-    return click.option(*names, name, type=OUT, required=required, help=help_text)
 
 
 study_options = _bundled("study", StudyOptions, [

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from kdiffe_dgl.cli.output import OUT, emit, emit_folder, require_suffix
+from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
 from kdiffe_dgl.errors import InputError
-from kg_builders.cli.shell import PATH, examples, render
+from kg_builders.cli.shell import PATH, examples, out_option, render
 
 if TYPE_CHECKING:
     from kdiffe_dgl.inspection import Inspection
@@ -70,10 +70,7 @@ def _write_folder(inspection: Inspection, folder: Path) -> None:
 @click.command(epilog=_EPILOG)
 @click.argument("run", type=PATH)
 @click.option("--data", type=PATH, required=True, help="Data set folder that the run was trained on.")
-@click.option(
-    "--out", type=OUT,
-    help="Page (.html), .json or .txt to write; or a folder, for page, JSON and figures as PNG.",
-)  # fmt: skip
+@out_option("out", "Page (.html), .json or .txt to write; or a folder, for page, JSON and figures as PNG.")
 @click.option(
     "--format",
     "form",

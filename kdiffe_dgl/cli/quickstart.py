@@ -24,7 +24,7 @@ from kdiffe_dgl.evaluation.tables import metrics_table
 from kdiffe_dgl.serving.recommender import Recommender
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.run import train_run
-from kg_builders.cli.shell import INTERRUPTED, OUT, render
+from kg_builders.cli.shell import INTERRUPTED, out_option, render
 
 __all__ = ["quickstart"]
 
@@ -34,13 +34,7 @@ _NAME = "ml-100k"
 @click.command(
     epilog="\b\nExamples:\n  kdiffe quickstart\n  kdiffe quickstart --output demo --user 405 --seed 1"
 )
-@click.option(
-    "--output",
-    type=OUT,
-    default=Path("quickstart"),
-    show_default=True,
-    help="Folder for the data set and the run.",
-)
+@out_option("output", "Folder for the data set and the run.", default=Path("quickstart"), show_default=True)
 @click.option("--user", help="Original id of the user to recommend to.  [default: the most active one]")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all randomness."

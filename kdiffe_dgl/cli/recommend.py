@@ -13,10 +13,10 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from kdiffe_dgl.cli.output import OUT, emit
+from kdiffe_dgl.cli.output import emit
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import Recommender
-from kg_builders.cli.shell import render
+from kg_builders.cli.shell import out_option, render
 
 __all__ = ["recommend"]
 
@@ -104,7 +104,7 @@ def _choose_format(output_format: str | None, output: Path | None) -> str:
     type=click.Choice(list(_WRITERS)),
     help="Form of the result; by default that of the output file's suffix, otherwise a table.",
 )
-@click.option("--output", type=OUT, help="Write to this file.")
+@out_option("output", "Write to this file.")
 @click.option("--include-seen", is_flag=True, help="Also items that the user has met already.")
 @click.option(
     "--unknown",

@@ -17,7 +17,7 @@ from kdiffe_dgl.evaluation.tables import fitted_weights
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import DEFAULT_PRESET, resolve
 from kdiffe_dgl.training.run import RunOutcome, resume_run, train_run
-from kg_builders.cli.shell import INTERRUPTED, OUT
+from kg_builders.cli.shell import INTERRUPTED, out_option
 
 __all__ = ["settings_for", "summary", "train"]
 
@@ -74,7 +74,7 @@ def _count(number: int, noun: str) -> str:
 
 @click.command(epilog=_EPILOG)
 @click.option("--data", "data", type=click.Path(path_type=Path), required=True, help="Data set folder.")
-@click.option("--output", type=OUT, help="Run folder.  [default: runs/DATA-MODEL-SEED]")
+@out_option("output", "Run folder.  [default: runs/DATA-MODEL-SEED]")
 @click.option("--model", help="Model to train.  [default: that of the preset, kdiffe]")
 @click.option("--preset", "preset_name", help="Settings to start from.  [default: default]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings, over the preset.")

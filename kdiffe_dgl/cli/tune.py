@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from kdiffe_dgl.cli.grid_command import GridOptions, grid_options, out_option, print_tables, watched
-from kg_builders.cli.shell import PATH, examples
+from kdiffe_dgl.cli.grid_command import GridOptions, grid_options, print_tables, watched
+from kg_builders.cli.shell import PATH, examples, out_option
 
 __all__ = ["tune"]
 

@@ -11,7 +11,7 @@ import click
 from kg_builders.build import build_graph
 from kg_builders.cli.options import SOURCES, check_interactions, pruning_options, read_pairs
 from kg_builders.cli.progress import PhaseProgress
-from kg_builders.cli.shell import OUT, PATH, examples, given, render
+from kg_builders.cli.shell import PATH, examples, given, out_option, render
 from kg_builders.engines import ENGINES, open_engine
 from kg_builders.errors import InputError
 from kg_builders.output import require_free, write_build
@@ -38,7 +38,7 @@ __all__ = ["build"]
 @click.option("--input", "source_path", help="Its file, folder or address.")
 @click.option("--mapping", help="YAML file that says what the fields of a table hold.")
 @click.option("--rules", help="Rules: a preset or a YAML file.")
-@click.option("--out", type=OUT, help="Folder to make.")
+@out_option("out", "Folder to make.")
 @click.option("--engine", "engine_name", type=click.Choice(ENGINES), default="polars", show_default=True)
 @click.option("--master", help="Address of a Spark cluster.  [default: this machine]")
 @click.option("--max-bad", type=float, help="Share of bad records to leave out.  [default: 0.01]")

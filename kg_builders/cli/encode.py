@@ -11,7 +11,7 @@ import polars as pl
 
 from kg_builders.cli.options import SOURCES, parse_assignments, read_table_file
 from kg_builders.cli.progress import PhaseProgress
-from kg_builders.cli.shell import OUT, PATH, examples
+from kg_builders.cli.shell import PATH, examples, out_option
 from kg_builders.encoders import create_encoder, encode_items, encoder_names
 from kg_builders.errors import InputError
 from kg_builders.reading import read_source
@@ -46,7 +46,7 @@ __all__ = ["encode"]
     show_default=True,
     help="Row of an item without input.",
 )
-@click.option("--out", type=OUT, help="The .npy file, or a folder for it.")
+@out_option("out", "The .npy file, or a folder for it.")
 @click.option("--force", is_flag=True, help="Encode again what has been encoded before.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def encode(

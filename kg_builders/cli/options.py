@@ -10,8 +10,7 @@ import click
 import polars as pl
 import yaml
 
-from kg_builders.cli.shell import OUT as OUT_PATH
-from kg_builders.cli.shell import PATH
+from kg_builders.cli.shell import PATH, out_option
 from kg_builders.errors import InputError
 from kg_builders.formats.atomic import refuse_existing, staged_file
 from kg_builders.sources.bad import BadRecords
@@ -33,7 +32,7 @@ __all__ = [
     "write_text",
 ]
 
-OUT = click.option("--out", type=OUT_PATH, required=True, help="Folder or file to make.")
+OUT = out_option("out", "Folder or file to make.", required=True)
 FORCE = click.option("--overwrite", is_flag=True, help="Replace what is already there.")
 SOURCES = click.Choice(["amazon", "lastfm", "movielens", "recbole", "table"])
 """Layouts of item metadata."""

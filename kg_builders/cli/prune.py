@@ -11,7 +11,7 @@ import polars as pl
 
 from kg_builders.build_report import prune_summary
 from kg_builders.cli.options import FORCE, check_interactions, pruning_options, read_pairs
-from kg_builders.cli.shell import OUT, PATH, examples, given, render
+from kg_builders.cli.shell import PATH, examples, given, out_option, render
 from kg_builders.config import load_yaml, parse_settings
 from kg_builders.errors import InputError
 from kg_builders.io import REMOVED_FILE, read_knowledge_graph, staged_knowledge_graph
@@ -32,7 +32,7 @@ __all__ = ["prune"]
     ),
 )
 @click.argument("graph", type=PATH)
-@click.option("--out", type=OUT, help="Folder to make.")
+@out_option("out", "Folder to make.")
 @click.option("--settings", type=PATH, help="YAML file of steps; options take the place of what it says.")
 @click.option("--drop-relation", "drop_relations", multiple=True, help="Relation to drop; may be repeated.")
 @click.option("--min-relation-triples", type=int, help="Drop relations with fewer triples.")

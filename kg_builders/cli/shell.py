@@ -7,9 +7,9 @@ import importlib
 import io
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,7 +18,19 @@ from kg_builders.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["INTERRUPTED", "NAMED_PATH", "OUT", "PATH", "LazyGroup", "examples", "given", "render"]
+__all__ = [
+    "INTERRUPTED",
+    "NAMED_PATH",
+    "OUT",
+    "PATH",
+    "LazyGroup",
+    "examples",
+    "given",
+    "out_option",
+    "render",
+]
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _HELP_WIDTH = 74
 _PIPED_WIDTH = 120
@@ -124,6 +136,20 @@ class _Out(click.Path):
 
 OUT = _Out(path_type=Path)
 """A file or folder to write."""
+
+
+def out_option(name: str, help_text: str, **more: Any) -> Callable[[CommandT], CommandT]:
+    """Return the option of what a command writes: by the name that the command uses, and by the other.
+
+    Parameters
+    ----------
+    name
+        ``out`` or ``output``: the parameter of the command, and the option that ``--help`` names first.
+    help_text, more
+        As for ``click.option``.
+    """
+    names = sorted(("--out", "--output"), key=lambda option: option != f"--{name}")
+    return click.option(*names, name, type=OUT, help=help_text, **more)
 
 
 def given(**options: Any) -> dict[str, Any]:

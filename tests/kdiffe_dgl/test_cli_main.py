@@ -21,6 +21,7 @@ from kdiffe_dgl.cli import main
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import Recommender, RunFolder
+from kg_builders.cli import main as kg_build
 from kg_builders.cli.shell import OUT, LazyGroup
 
 
@@ -385,3 +386,26 @@ def test_report_prints_where_the_page_is(run: Path) -> None:
 def test_input_error_is_an_ordinary_exception_in_python() -> None:
     assert issubclass(InputError, ValueError)
     assert not issubclass(InputError, click.ClickException)
+
+
+def commands(group: click.Command, ctx: click.Context) -> Iterator[click.Command]:
+    """Yield the commands of a group and of the groups within it."""
+    if isinstance(group, click.Group):
+        for name in group.list_commands(ctx):
+            found = group.get_command(ctx, name)
+            assert found is not None
+            yield from commands(found, ctx)
+    else:
+        yield group
+
+
+@pytest.mark.parametrize("group", [main, kg_build], ids=["kdiffe", "kg-build"])
+def test_what_a_command_writes_has_the_same_two_names_everywhere(group: click.Group) -> None:
+    written = 0
+    for command in commands(group, click.Context(group)):
+        for option in command.params:
+            if {"--out", "--output"} & set(option.opts):
+                assert set(option.opts) == {"--out", "--output"}, command.name
+                assert option.type is OUT
+                written += 1
+    assert written > 4
