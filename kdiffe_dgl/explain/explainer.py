@@ -259,9 +259,7 @@ class Explainer:
             notes.append(f"{max(ranked, 1)} of {len(table):,} connecting paths within {within} are shown.")
         notes += [f"Not followed: {cut}." for cut in table.cuts]
         if fixed := self.score.fixed(user, item):
-            notes.append(
-                f"{fixed:+.3f} of the score is the pairwise view's, through which no path is followed."
-            )
+            notes.append(f"{fixed:+.3f} of the score is the pairwise view's, which deletions leave as it is.")
         met = self.dataset.interactions.filter(
             (pl.col("user") == user) & (pl.col("item") == item) & pl.col("split").is_in(SEEN_SPLITS)
         )

@@ -6,7 +6,8 @@ entries of the rows of R, which then have length 1 again, and :math:`K_i = R_i V
 al., 1990). What was found in the whole data stays as it is: inverse document frequencies, the directions V
 and the scale. A modality's K depends on no edge, and that of interactions is kept as it was found, too: of an
 interaction, the profile follows the deletion, the agreement of items does not. The pairwise view's product
-stays as it is: it is of a network of its own, and no edge that is explained leads through it.
+is kept as it was found as well: it is of a network of its own, and what a deletion would change there is not
+computed.
 """
 
 from __future__ import annotations

@@ -198,11 +198,12 @@ class Inspection:
     @cached_property
     def diffusion(self) -> pl.DataFrame:
         """``epoch``, ``name`` and ``value`` of what diffusion told in training: losses, shares kept."""
+        # The losses of the pairwise view, a side network, too, are no denoiser's.
         rows = [
             (int(entry["epoch"]), str(name), float(value))
             for entry in self.history
             for name, value in (entry.get("side") or {}).items()
-            if isinstance(value, (int, float)) and np.isfinite(value)
+            if isinstance(value, (int, float)) and np.isfinite(value) and not name.startswith("pairs/")
         ]
         schema = {"epoch": pl.Int64, "name": pl.Utf8, "value": pl.Float64}
         return pl.DataFrame(rows, schema=schema, orient="row")

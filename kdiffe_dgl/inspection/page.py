@@ -189,7 +189,8 @@ def _parts(inspection: Inspection) -> Markup:
             "differences between the scores of a user's items. Lists left without it: the part's information "
             f"is taken away from the trained model, and the top {LIST_LENGTH} of "
             f"{len(inspection.compared):,} users are compared; it tells what the model relies on, "
-            "not what the part is worth."
+            "not what the part is worth. A pairwise view is one part, with what it has learned of features: "
+            "where a modality is taken away, that stays."
         ),
         _figure(inspection, "parts"),
         table(columns, inspection.parts.select("part", "weight", "share", "overlap").iter_rows()),

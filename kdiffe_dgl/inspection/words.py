@@ -92,8 +92,8 @@ def _model_notes(model: KDiffE, inspection: Inspection) -> list[str]:
     elif model.scored_modalities is None:
         notes.append(
             "The multimodal view does not speak in the score (model.modality.score_weight is 0): features "
-            "can do so through contrast in training (model.contrast.modality_weight) and through their "
-            "profiles (model.profile.modality_weight)."
+            "can do so through contrast in training (model.contrast.modality_weight), through their "
+            "profiles (model.profile.modality_weight) and through the pairwise view (model.pairwise.weight)."
         )
     return notes
 

@@ -127,9 +127,9 @@ def test_what_the_pairwise_view_adds_is_told(tiny_dataset: Any) -> None:
     model.begin_epoch(generator)
     explainer = Explainer(model.eval(), tiny_dataset)
     users, items = model.representations()
-    # Its columns are the last three.
+    # Its columns are the last three; what it adds to all items of the user alike is left out.
     part = float(users[4, -3:] @ items[7, -3:])
-    note = f"{part:+.3f} of the score is the pairwise view's, through which no path is followed."
+    note = f"{part:+.3f} of the score is the pairwise view's, which deletions leave as it is."
     assert note in explainer.explain("u4", "i7").notes
     without = Explainer(model_of(tiny_dataset), tiny_dataset).explain("u4", "i7")
     assert not any("pairwise" in note for note in without.notes)

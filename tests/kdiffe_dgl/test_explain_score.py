@@ -125,8 +125,9 @@ def pairwise(model: KDiffE) -> Any:
         return 0.0
     users, items = (side.double().numpy() for side in model.pairwise_view.encoder.representations())
     products = users @ items.T
+    unit = (products - products.mean(axis=1, keepdims=True)) / products.std(axis=1, keepdims=True)
     share = model.config.pairwise.weight * learned(model).std(axis=1).mean()
-    return share * products / products.std(axis=1, keepdims=True)
+    return share * unit * (bipartite(model.graph).toarray().any(axis=1, keepdims=True))
 
 
 def scores(model: KDiffE) -> np.ndarray:

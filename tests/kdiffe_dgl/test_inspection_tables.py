@@ -333,6 +333,14 @@ def test_diffusion_by_epoch(inspection: Inspection) -> None:
     assert {"diffusion/knowledge", "kept/knowledge", "proposed/knowledge"} <= set(told)
 
 
+def test_losses_of_the_pairwise_view_are_no_denoisers(tmp_path: Path, tiny_dataset: Any) -> None:
+    settings = [*SMALL, "model.pairwise={weight: 0.5, encoder: {dim: 3}}"]
+    train_run(tiny_dataset, tmp_path / "run", resolve({}, settings), seed=1)
+    found = Inspection.load(tmp_path / "run", tiny_dataset)
+    assert "pairs/bpr" in found.run.history()[0]["side"]
+    assert not [name for name in found.diffusion["name"] if name.startswith("pairs/")]
+
+
 def test_run_of_another_data_set_is_refused(
     inspection: Inspection, tiny_dataset: Any, tmp_path: Path
 ) -> None:
