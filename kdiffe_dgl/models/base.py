@@ -116,13 +116,16 @@ class RecommenderModel(nn.Module, ABC):
         return {}
 
     def fit_scoring(self, measure: Callable[[Tensor, Tensor], float]) -> None:
-        """Fit weights of the score that losses don't see, when training is over.
+        """Fit weights of the score that losses don't see, from the present ones on.
 
         Parameters
         ----------
         measure
             Takes users and items like those of :meth:`representations`, and returns what is to be great.
         """
+
+    def reset_scoring(self) -> None:
+        """Go back to the weights of :meth:`scoring_weights` that the settings give."""
 
     def recommender_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the trainer's optimiser steps (side networks have their own)."""

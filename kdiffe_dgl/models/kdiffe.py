@@ -367,6 +367,10 @@ class KDiffE(RecommenderModel):
             self._pairs(),
         )
 
+    def reset_scoring(self) -> None:
+        """Go back to the weights of the settings; see the base class."""
+        self.profiles.reset()
+
     # --- optimisers ------------------------------------------------------------------------------
 
     def recommender_parameters(self) -> list[nn.Parameter]:

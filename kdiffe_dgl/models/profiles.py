@@ -236,7 +236,8 @@ class ProfileViews(nn.Module):
         self._given = {source: weight for source, weight in found.items() if weight}
         if config.fit_weights:
             # Saved with the model, since its settings don't know what was fitted.
-            self.register_buffer("fitted", torch.tensor(list(self._given.values()), dtype=torch.float64))
+            self.register_buffer("fitted", torch.empty(len(self._given), dtype=torch.float64))
+            self.reset()
         self._fixed: dict[ProfileSource, ProfileView] = {}
         for source in self._given:
             if source.modality is not None:
@@ -256,6 +257,11 @@ class ProfileViews(nn.Module):
         if not self.config.fit_weights:
             return dict(self._given)
         return dict(zip(self._given, self.fitted.tolist(), strict=True))
+
+    def reset(self) -> None:
+        """Take the weights of the settings, in place of fitted ones."""
+        if self.config.fit_weights:
+            self.fitted.copy_(torch.tensor(list(self._given.values()), dtype=torch.float64))
 
     def views(
         self,

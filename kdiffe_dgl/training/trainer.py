@@ -228,19 +228,27 @@ class Trainer:
         return best_epoch == epoch
 
     def _fit_scoring(self) -> bool:
-        """Fit weights of the score at the best epoch; return whether there are any."""
-        state, monitor = self._state, self.config.training.monitor
-        if not (state.best and self.model.scoring_weights()):
+        """Fit weights of the score at the best epoch; return whether there are any.
+
+        A fit ends where no single change gains any more, so it is made from two places: from the weights that
+        the epoch was chosen with, and from those of the settings. The better one counts.
+        """
+        chosen, monitor = self._state, self.config.training.monitor
+        if not (chosen.best and self.model.scoring_weights()):
             return False
         self.progress.fitting_begins()
-        self.model.load_state_dict(_part(state.best, "weights"))
-        self.model.load_graph_state(_part(state.best, "graphs"))
-        self._refit()
-        user, item = self.model.representations()
-        found = self.validator.evaluate(dot_product(user, item)).metrics
-        scoring = FittedScoring(self.model.scoring_weights(), found)
-        result = replace(state.result, best_value=found[monitor], scoring=scoring)
-        self._state = _State(result, self._snapshot(user, item))
+        for anew in (False, True):
+            self.model.load_state_dict(_part(chosen.best, "weights"))
+            self.model.load_graph_state(_part(chosen.best, "graphs"))
+            if anew:
+                self.model.reset_scoring()
+            self._refit()
+            user, item = self.model.representations()
+            found = self.validator.evaluate(dot_product(user, item)).metrics
+            if not anew or found[monitor] > self.result.best_value:
+                scoring = FittedScoring(self.model.scoring_weights(), found)
+                result = replace(chosen.result, best_value=found[monitor], scoring=scoring)
+                self._state = _State(result, self._snapshot(user, item))
         return True
 
     def _refit(self) -> None:

@@ -225,6 +225,8 @@ def test_fitted_weights_are_the_best_that_were_measured_and_are_saved_with_the_m
     again = ProfileViews(config, interactions, features, has_facts=True)
     again.load_state_dict(profiles.state_dict())
     assert again.weights == profiles.weights
+    again.reset()
+    assert again.weights == {FACTS: 0.1, OF_A: 0.2}
 
 
 def test_a_view_of_weight_0_is_not_fitted() -> None:
@@ -265,7 +267,10 @@ def test_a_run_has_the_weights_that_were_fitted_at_its_best_epoch(tiny_dataset: 
         views = model.profiles.views(model._fact_edges(), _spread(learned), weights)
         return float(validator.evaluate(dot_product(*append_profiles(learned, views))).metrics["recall@20"])
 
-    assert climb((0.1,) * len(scoring.weights), value)[0] == tuple(scoring.weights.values())
+    fitted = tuple(scoring.weights.values())
+    assert climb(fitted, value) == (fitted, found["recall@20"])
+    # The weights of the settings are a place to start from, too, wherever the epoch's fit had ended.
+    assert found["recall@20"] >= climb((0.1,) * len(fitted), value)[1]
 
 
 def test_weights_are_fitted_at_the_fourth_validation_too(tiny_dataset: Any, tmp_path: Path) -> None:

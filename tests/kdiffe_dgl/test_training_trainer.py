@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluator, dot_product
+from kdiffe_dgl.models.peers.bprmf import BPRMF
+from kdiffe_dgl.models.registry import MODELS
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig, resolve
 from kdiffe_dgl.training.run import RunOutcome, train_run
@@ -322,3 +326,43 @@ def test_a_user_with_every_item_is_told(tiny_dataset: RecDataset, tmp_path: Path
     with pytest.raises(InputError, match="user 0 has all 18 items"):
         train_run(greedy, tmp_path / "run", settings(), device="cpu")
     assert list(tmp_path.iterdir()) == []
+
+
+class TwoHills(BPRMF):
+    """A fit of its weight ends at 0, which ranks badly, unless it begins where the settings are."""
+
+    name = "two-hills"
+    weight: Tensor
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.register_buffer("weight", torch.tensor(1.0))
+
+    def scoring_weights(self) -> dict[str, float]:
+        return {"weight": float(self.weight)}
+
+    def fit_scoring(self, measure: Callable[[Tensor, Tensor], float]) -> None:
+        self.weight.fill_(0.0 if self.weight == 1 else 2.0)
+
+    def reset_scoring(self) -> None:
+        self.weight.fill_(5.0)
+
+    def representations(self) -> tuple[Tensor, Tensor]:
+        users, items = super().representations()
+        taste = torch.eye(3)
+        right = float(self.weight == 2.0)
+        return (
+            torch.cat([0.01 * users, right * taste[torch.arange(len(users)) % 3]], dim=1),
+            torch.cat([items, taste[torch.arange(len(items)) % 3]], dim=1),
+        )
+
+
+def test_the_last_fit_of_weights_starts_from_the_settings_too(
+    tiny_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "two-hills", TwoHills)
+    config = resolve({"model": {"name": "two-hills"}}, ["training.epochs=1", BY_RECALL_AT_2])
+    outcome = train_run(tiny_dataset, tmp_path / "run", config, seed=0, device="cpu")
+    assert outcome.fit.scoring is not None
+    assert dict(outcome.fit.scoring.weights) == {"weight": 2.0}
+    assert RunFolder(tmp_path / "run").metrics()["validation"]["recall@2"] == outcome.fit.best_value
