@@ -1,8 +1,8 @@
 r"""The pairwise view: embeddings of its own, learned from pairs by a dot product, at a pace of its own.
 
 The main view learns from a cross entropy over all items, and its cosines forget the lengths of vectors. A
-view that is trained on pairs of an observed and a sampled item, with BPR, ranks otherwise, and the sum of
-both is better than either. They share no parameters: trained on the same embeddings, each costs the other
+view that is trained on pairs of an observed and a sampled item, with BPR, ranks otherwise, and on some data
+the sum of both is better than either. They share no parameters: trained on the same embeddings, each costs the other
 some of what it knows. Nor does one moment to stop suit both: views converge at different rates (Wang, Tran,
 Feiszli, *What Makes Training Multi-Modal Classification Networks Hard?*, CVPR 2020). So this one is a side
 network: in each epoch of the model it makes several passes over the interactions.
@@ -12,10 +12,11 @@ and of similar items. Without, it is what is left of that, LightGCN.
 
 With :math:`z_u \cdot z_i` its product, the view adds
 
-.. math:: w \sigma_0 \frac{z_u \cdot z_i}{\sigma_u}
+.. math:: w \sigma_0 \frac{z_u \cdot z_i - \mu_u}{\sigma_u}
 
-to the score, where σ_u is the standard deviation of the user's products over the items, and σ_0 that of the
-learned score, averaged over the users; w is fitted like the weight of a profile (:mod:`.profiles`).
+to the score, where μ_u and σ_u are mean and standard deviation of the user's products over the items, and σ_0
+is the deviation of the learned score, averaged over the users; w is fitted like the weight of a profile
+(:mod:`.profiles`).
 """
 
 from __future__ import annotations
