@@ -2,10 +2,10 @@ r"""The pairwise view: embeddings of its own, learned from pairs by a dot produc
 
 The main view learns from a cross entropy over all items, and its cosines forget the lengths of vectors. A
 view that is trained on pairs of an observed and a sampled item, with BPR, ranks otherwise, and on some data
-the sum of both is better than either. They share no parameters: trained on the same embeddings, each costs the other
-some of what it knows. Nor does one moment to stop suit both: views converge at different rates (Wang, Tran,
-Feiszli, *What Makes Training Multi-Modal Classification Networks Hard?*, CVPR 2020). So this one is a side
-network: in each epoch of the model it makes several passes over the interactions.
+the sum of both is better than either. They share no parameters: trained on the same embeddings, each costs
+the other some of what it knows. Nor does one moment to stop suit both: views converge at different rates
+(Wang, Tran, Feiszli, *What Makes Training Multi-Modal Classification Networks Hard?*, CVPR 2020). So this one
+is a side network: in each epoch of the model it makes several passes over the interactions.
 
 With features, its encoder is that of MGCN: gated by behaviour, they travel over the graphs of users and items
 and of similar items. Without, it is what is left of that, LightGCN.
