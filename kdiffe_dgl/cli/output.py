@@ -9,10 +9,9 @@ import click
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.files import atomic_file
-from kg_builders.cli.shell import OUT
 from kg_builders.formats.atomic import staged_folder
 
-__all__ = ["OUT", "emit", "emit_folder", "require_suffix"]
+__all__ = ["emit", "emit_folder", "require_suffix"]
 
 
 def emit(content: bytes, output: Path | None) -> None:

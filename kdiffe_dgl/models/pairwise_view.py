@@ -27,7 +27,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from kdiffe_dgl.config import Component
 from kdiffe_dgl.data.dataset import RecDataset
@@ -39,7 +39,7 @@ from kdiffe_dgl.models.peers.mgcn import MGCN, MGCNConfig
 from kdiffe_dgl.models.profiles import PAIRS, ProfileView, deviations
 from kdiffe_dgl.optimiser import adam
 from kdiffe_dgl.search import Between, Choices, SearchSpace
-from kdiffe_dgl.training.negatives import NegativeSampler
+from kdiffe_dgl.training.batches import PairBatches, batch_size
 
 __all__ = ["PairwiseView", "PairwiseViewConfig"]
 
@@ -106,10 +106,10 @@ class PairwiseView(nn.Module):
         device: torch.device,
     ) -> None:
         super().__init__()
-        self.config, self._device = config, device
+        self.config = config
         pairs = np.asarray(dataset.pairs("train"))
-        self._pairs = torch.from_numpy(pairs)
-        self._sampler = NegativeSampler(pairs, dataset.n_users, dataset.n_items)
+        self._n_pairs, self._size = len(pairs), batch_size(len(pairs), config.batch_size, config.min_steps)
+        self._batches = PairBatches(pairs, dataset.n_users, dataset.n_items, self._size)
         encoder = config.encoder
         self.encoder: PairwiseModel
         if dataset.features:
@@ -123,16 +123,12 @@ class PairwiseView(nn.Module):
     @property
     def cost(self) -> float:
         """About what an epoch takes, in the unit of :attr:`.GraphDiffusion.cost`."""
-        encoder, n_pairs, n_items = self.config.encoder, len(self._pairs), self.encoder.n_items
+        encoder, n_pairs, n_items = self.config.encoder, self._n_pairs, self.encoder.n_items
         products = 2 * encoder.layers * n_pairs
         for width in self.encoder.features.widths if isinstance(self.encoder, MGCN) else []:
             products += n_items * (width + encoder.item_layers * encoder.neighbours) + n_pairs
-        steps = self.config.passes * -(-n_pairs // self._batch_size)
+        steps = self.config.passes * -(-n_pairs // self._size)
         return steps * encoder.dim * products / _PRODUCTS
-
-    @property
-    def _batch_size(self) -> int:
-        return max(1, min(self.config.batch_size, -(-len(self._pairs) // self.config.min_steps)))
 
     def train_epoch(self, generator: torch.Generator) -> EpochLog:
         """Make the passes of an epoch; return the mean of each loss term.
@@ -146,22 +142,11 @@ class PairwiseView(nn.Module):
         seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
         drawing = torch.Generator().manual_seed(int(seed))
         self.encoder.train()
-        totals: dict[str, Tensor] = {}
-        for _ in range(self.config.passes):
-            order = torch.randperm(len(self._pairs), generator=drawing)
-            for rows in order.split(self._batch_size):
-                users, positives = self._pairs[rows].T.contiguous()
-                negatives = self._sampler.sample(users, drawing)
-                chosen, observed, sampled = (side.to(self._device) for side in (users, positives, negatives))
-                terms = self.encoder.losses(chosen, observed, sampled, generator)
-                self.optimiser.zero_grad(set_to_none=True)
-                torch.stack(list(terms.values())).sum().backward()
-                self.optimiser.step()
-                share = len(rows) / (len(self._pairs) * self.config.passes)
-                for name, value in terms.items():
-                    before = totals.get(name, torch.zeros((), device=self._device))
-                    totals[name] = before + share * value.detach()
-        return {f"pairs/{name}": float(value) for name, value in totals.items()}
+        passes = [
+            self._batches.train(self.encoder, self.optimiser, drawing, generator)
+            for _ in range(self.config.passes)
+        ]
+        return {f"pairs/{name}": sum(one[name] for one in passes) / len(passes) for name in passes[0]}
 
     def task(self, generator: torch.Generator) -> Callable[[], EpochLog]:
         """Train an epoch, as one of the tasks of :mod:`.diffusion_epoch`."""

@@ -21,9 +21,9 @@ from kdiffe_dgl.models.closed_form import ClosedFormModel
 from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.optimiser import adam
 from kdiffe_dgl.serving.run_folder import RunFolder
+from kdiffe_dgl.training.batches import PairBatches, batch_size
 from kdiffe_dgl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kdiffe_dgl.training.config import RunConfig
-from kdiffe_dgl.training.negatives import NegativeSampler
 from kdiffe_dgl.training.progress import FitResult, FittedScoring, NoProgress, Progress
 from kdiffe_dgl.training.restore import model_seed
 
@@ -107,13 +107,13 @@ class Trainer:
         self.dataset, self.config = dataset, config
         self.device = torch.device(device)
         self.progress: Progress = progress or NoProgress()
-        self.pairs = torch.from_numpy(np.asarray(dataset.pairs("train")))
+        self.pairs = np.asarray(dataset.pairs("train"))
         if not len(self.pairs):
             raise InputError(
                 f"data set {dataset.name!r}: the train split is empty; expected interactions to learn from"
             )
         training = config.training
-        self.batch_size = min(training.batch_size, -(-len(self.pairs) // training.min_steps))
+        self.batch_size = batch_size(len(self.pairs), training.batch_size, training.min_steps)
         # All that can be wrong with the data is found before the model is built, which may take a while.
         cutoff = int(config.training.monitor.partition("@")[2])
         self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, cutoff))
@@ -121,8 +121,8 @@ class Trainer:
         # A model that is not trained by steps needs no negatives, so data without any suit it.
         by_steps = not issubclass(cls, ClosedFormModel)
         self.epochs = training.epochs if by_steps else 1
-        self.sampler = (
-            NegativeSampler(self.pairs.numpy(), dataset.n_users, dataset.n_items) if by_steps else None
+        self.batches = (
+            PairBatches(self.pairs, dataset.n_users, dataset.n_items, self.batch_size) if by_steps else None
         )
         _, sampling, model = (int(state) for state in np.random.SeedSequence(seed).generate_state(3))
         self.sampling = torch.Generator().manual_seed(sampling)
@@ -241,7 +241,10 @@ class Trainer:
             self.model.load_state_dict(_part(chosen.best, "weights"))
             self.model.load_graph_state(_part(chosen.best, "graphs"))
             if anew:
+                at_hand = dict(self.model.scoring_weights())
                 self.model.reset_scoring()
+                if self.model.scoring_weights() == at_hand:
+                    break
             self._refit()
             user, item = self.model.representations()
             found = self.validator.evaluate(dot_product(user, item)).metrics
@@ -289,25 +292,15 @@ class Trainer:
         )
 
     def _train_batches(self) -> dict[str, float]:
-        if self.optimiser is None or self.sampler is None:
+        if self.optimiser is None or self.batches is None:
             return {}
-        order = torch.randperm(len(self.pairs), generator=self.sampling)
-        totals: dict[str, Tensor] = {}
-        for rows in order.split(self.batch_size):
-            users, positives = self.pairs[rows].T.contiguous()
-            negatives = self.sampler.sample(users, self.sampling)
-            terms = self.model.losses(
-                users.to(self.device), positives.to(self.device), negatives.to(self.device), self.generator
-            )
-            loss = torch.stack(list(terms.values())).sum()
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimiser.step()
-            share = len(rows) / len(self.pairs)
-            for name, value in terms.items():
-                totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach() * share
-            self.progress.batch_ends(float(loss.detach()))
-        return {name: float(value) for name, value in totals.items()}
+        return self.batches.train(
+            self.model,
+            self.optimiser,
+            self.sampling,
+            self.generator,
+            lambda loss: self.progress.batch_ends(float(loss)),
+        )
 
     def _finite_representations(self, epoch: int) -> tuple[Tensor, Tensor]:
         self.model.eval()
