@@ -8,18 +8,19 @@ A configuration class says so in ``SEARCH``, setting to what is tried::
 A subclass adds to what it inherits, takes the place of it, or leaves a setting out with ``None``; so does a
 class with a part of its settings. Settings of
 a part that reads only the knowledge graph, or only the features, change nothing without them: such a class
-says ``NEEDS = "kg"`` or ``NEEDS = "features"``.
+says ``NEEDS = "kg"`` or ``NEEDS = "features"``. What changes nothing beside other settings, a class says of
+its instances: see :class:`Idle`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-__all__ = ["Between", "Choices", "Needs", "SearchSpace", "Searched", "search_space"]
+__all__ = ["Between", "Choices", "Idle", "Needs", "SearchSpace", "Searched", "search_space"]
 
 Needs = Literal["kg", "features"]
 """Part of a data set without which a class of settings changes nothing."""
@@ -68,19 +69,28 @@ class Between:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
 
+@runtime_checkable
+class Idle(Protocol):
+    """Settings of which some change nothing, as the others are."""
+
+    def idle(self) -> Collection[str]:
+        """Return those, by their names in the class, with dots within its parts."""
+        ...
+
+
 Searched = Choices | Between
 SearchSpace = Mapping[str, Searched | None]
 
 
 def search_space(
-    config: type[BaseModel], prefix: str = "", has: Collection[Needs] = ("kg", "features")
+    config: type[BaseModel] | BaseModel, prefix: str = "", has: Collection[Needs] = ("kg", "features")
 ) -> dict[str, Searched]:
     """Collect what a configuration class and those within it declare.
 
     Parameters
     ----------
     config
-        The class.
+        The class; or settings, of which those that are idle are left out.
     prefix
         Put before the names.
     has
@@ -96,19 +106,24 @@ def search_space(
     ValueError
         If a declared setting does not exist.
     """
-    if getattr(config, "NEEDS", None) not in (None, *has):
+    kind = config if isinstance(config, type) else type(config)
+    if getattr(kind, "NEEDS", None) not in (None, *has):
         return {}
     own: dict[str, Searched | None] = {}
-    for part in reversed(config.__mro__):
+    for part in reversed(kind.__mro__):
         own.update(vars(part).get("SEARCH", {}))
     found: dict[str, Searched] = {}
     for name, searched in own.items():
-        if name not in config.model_fields:
-            raise ValueError(f"{config.__name__}.SEARCH: there is no setting {name!r}")
+        if name not in kind.model_fields:
+            raise ValueError(f"{kind.__name__}.SEARCH: there is no setting {name!r}")
         if searched is not None:
             found[f"{prefix}{name}"] = searched
-    for name, field in config.model_fields.items():
+    for name, field in kind.model_fields.items():
         left_out = name in own and own[name] is None
         if not left_out and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found.update(search_space(field.annotation, f"{prefix}{name}.", has))
+            inner = field.annotation if config is kind else getattr(config, name)
+            found.update(search_space(inner, f"{prefix}{name}.", has))
+    if isinstance(config, BaseModel) and isinstance(config, Idle):
+        idle = {f"{prefix}{name}" for name in config.idle()}
+        found = {name: searched for name, searched in found.items() if name not in idle}
     return found

@@ -24,7 +24,7 @@ from kdiffe_dgl.models.closed_form import ClosedFormModel
 from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.search import Needs, Searched, search_space
 from kdiffe_dgl.serving.run_folder import RunFolder
-from kdiffe_dgl.training.config import RunConfig, TrainingConfig
+from kdiffe_dgl.training.config import RunConfig
 
 __all__ = ["JOURNAL", "TuneOptions", "declared_space", "identity", "search", "tune", "without_test"]
 
@@ -46,7 +46,8 @@ def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] 
     config
         The settings that the search starts from.
     dataset
-        Settings of parts that read what the data set lacks are left out.
+        Settings of parts that read what the data set lacks are left out, and those that change nothing beside
+        the others.
     fixed
         Settings ``key=value`` that were given: they, and all within them, are not searched.
 
@@ -60,9 +61,9 @@ def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] 
         has.append("kg")
     if dataset.features:
         has.append("features")
-    found = search_space(type(config.model), "model.", has)
+    found = search_space(config.model, "model.", has)
     if not issubclass(model_class(config.name), ClosedFormModel):
-        found.update(search_space(TrainingConfig, "training."))
+        found.update(search_space(config.training, "training."))
     given = [setting.partition("=")[0].strip() for setting in fixed]
     return {
         name: searched

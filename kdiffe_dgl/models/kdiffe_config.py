@@ -55,6 +55,7 @@ class KnowledgeConfig(Component):
         "residual": Between(0.0, 1.0),
         "dropout": Between(0.0, 0.5),
         "normalise": Choices((True, False)),
+        "passing": Between(0.05, 0.6),
         "top": Between(1, 4),
     }
 
@@ -94,6 +95,12 @@ class KnowledgeConfig(Component):
     """Whose collaborative context guides: that of all proposed entities, or of items alone (paper)."""
     diffusion: DiffusionConfig = DiffusionConfig()
     """Diffusion over knowledge graph rows."""
+
+    def idle(self) -> set[str]:
+        """Known edges pass by evidence, or the best of each row are kept; ``all`` keeps everything."""
+        if self.selection == "all":
+            return {"passing", "top"}
+        return {"passing"} if self.scoring == "reconstruction" else {"top"}
 
     @model_validator(mode="after")
     def _only_scores_propose(self) -> KnowledgeConfig:
@@ -216,3 +223,7 @@ class KDiffEConfig(Component):
     sampling: SamplingConfig = SamplingConfig()
     profile: ProfileConfig = ProfileConfig()
     pairwise: PairwiseViewConfig = PairwiseViewConfig()
+
+    def idle(self) -> set[str]:
+        """Of a weight that is fitted, the settings say no more than where the fit begins."""
+        return {"pairwise.weight"} if self.profile.fit_weights and self.pairwise.weight else set()

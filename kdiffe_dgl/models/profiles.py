@@ -107,6 +107,11 @@ class ProfileConfig(Component):
     fit_weights: bool = False
     """Fit the weights that are not 0 on validation: from time to time in training, and at the best epoch."""
 
+    def idle(self) -> set[str]:
+        """Of a weight that is fitted, the settings say no more than where the fit begins."""
+        weights = ("knowledge_weight", "modality_weight", "interaction_weight")
+        return {name for name in weights if self.fit_weights and getattr(self, name)}
+
 
 def deviations(users: Table, items: Table) -> npt.NDArray[np.float64]:
     """Return the standard deviation of the products of each user over the items, ``[users]``.

@@ -20,7 +20,7 @@ from kdiffe_dgl.experiments.study import Study
 from kdiffe_dgl.experiments.tuning import TuneOptions, declared_space, tune, without_test
 from kdiffe_dgl.models.registry import MODELS, model_class
 from kdiffe_dgl.search import Between, Choices, SearchSpace, search_space
-from kdiffe_dgl.training.config import TrainingConfig, resolve
+from kdiffe_dgl.training.config import TrainingConfig, preset, resolve
 from kdiffe_dgl.training.run import train_run
 
 SPACE = {"x": Between(0.0, 1.0), "n": Between(1, 64, log=True), "kind": Choices(("a", "b", False))}
@@ -64,6 +64,23 @@ def test_a_subclass_adds_replaces_and_leaves_out():
 
     with pytest.raises(ValueError, match=r"Wrong.SEARCH: there is no setting 'layer'"):
         search_space(Wrong)
+
+
+def test_what_changes_nothing_beside_other_settings_is_not_searched(tiny_dataset):
+    default = declared_space(resolve(preset("default")), tiny_dataset)
+    # The default preset keeps what passes by evidence, and fits its weights.
+    assert "model.knowledge.passing" in default
+    assert "model.pairwise.passes" in default
+    fitted = {f"model.profile.{kind}_weight" for kind in ("knowledge", "modality", "interaction")}
+    assert not {*fitted, "model.pairwise.weight", "model.knowledge.top"} & set(default)
+    paper = declared_space(resolve(preset("paper-tiktok")), tiny_dataset)
+    assert "model.knowledge.passing" not in paper
+    assert {*fitted, "model.pairwise.weight", "model.knowledge.top"} <= set(paper)
+    # A weight of 0 is no start of a fit, but leaves the view out.
+    bare = resolve(preset("default"), ["model.pairwise.weight=0", "model.knowledge.selection=all"])
+    space = declared_space(bare, tiny_dataset)
+    assert "model.pairwise.weight" in space
+    assert not {"model.knowledge.passing", "model.knowledge.top"} & set(space)
 
 
 def test_what_the_data_lack_and_what_is_given_is_not_searched(tiny_dataset):
