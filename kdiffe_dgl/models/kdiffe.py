@@ -40,7 +40,7 @@ from kdiffe_dgl.models.knowledge_diffusion import KnowledgeDiffusion, Regenerate
 from kdiffe_dgl.models.modality import ModalityViews
 from kdiffe_dgl.models.modality_diffusion import ModalityDiffusion
 from kdiffe_dgl.models.pairwise_view import PairwiseView
-from kdiffe_dgl.models.profiles import FactEdges, ProfileView, ProfileViews, spread
+from kdiffe_dgl.models.profiles import PAIRS, FactEdges, ProfileView, ProfileViews, spread
 from kdiffe_dgl.models.sampled import sampled_step
 from kdiffe_dgl.models.step import Step, StepGraphs
 from kdiffe_dgl.training.losses import pair_loss, softmax_loss, squared_norm
@@ -334,7 +334,8 @@ class KDiffE(RecommenderModel):
         if not self.profiles:
             return []
         learned = learned or self.joint(self.score_views())
-        return self.profiles.views(self._fact_edges(), _spread(learned), pairs=self._pairs())
+        pairs = self._pairs() if self.profiles.weights.get(PAIRS) else None
+        return self.profiles.views(self._fact_edges(), _spread(learned), pairs=pairs)
 
     def _pairs(self) -> ProfileView | None:
         return None if self.pairwise_view is None else self.pairwise_view.view()
