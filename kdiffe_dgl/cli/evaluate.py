@@ -9,7 +9,7 @@ import click
 
 from kdiffe_dgl.api import Run
 from kdiffe_dgl.cli.options import CUTOFFS
-from kdiffe_dgl.cli.output import emit
+from kdiffe_dgl.cli.output import OVERWRITE, emit, require_new, require_suffix
 from kdiffe_dgl.evaluation.groups import group_values
 from kdiffe_dgl.evaluation.tables import group_tables, metrics_table
 from kg_builders.cli.shell import examples, out_option, render
@@ -19,7 +19,7 @@ __all__ = ["evaluate"]
 _EPILOG = examples(
     "kdiffe evaluate runs/mine --data data/mine",
     "kdiffe evaluate runs/mine --data data/mine --groups --cutoffs 20",
-    "kdiffe evaluate runs/mine --data data/mine --mask train+validation --format json",
+    "kdiffe evaluate runs/mine --data data/mine --mask train+validation --output metrics.json",
 )
 _MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
 
@@ -51,11 +51,10 @@ _MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
     "--format",
     "output_format",
     type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the result.",
+    help="Form of the result.  [default: that of the output's suffix, otherwise a table]",
 )
-@out_option("output", "Write to this file.")
+@out_option("output", "Write to this file: .json, or any other for tables.")
+@OVERWRITE
 def evaluate(
     *,
     run: Path,
@@ -64,13 +63,20 @@ def evaluate(
     mask: str,
     cutoffs: tuple[int, ...],
     groups: bool,
-    output_format: str,
+    output_format: str | None,
     output: Path | None,
+    overwrite: bool,
 ) -> None:
     """Measure the model in folder RUN on the data set that it was trained on.
 
     The whole catalogue is ranked for every user with an item in the split.
     """
+    suffixes = {".json": "json"}
+    if output_format is not None:
+        require_suffix(output, output_format, suffixes)
+    elif output is not None:
+        output_format = suffixes.get(output.suffix.lower())
+    require_new(output, overwrite)
     opened = Run(run, data_folder)
     result = opened.evaluate(split, _MASKS[mask], cutoffs)
     model, dataset = opened.folder.info.model, opened.dataset

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
+from kdiffe_dgl.cli.output import OVERWRITE, emit, emit_folder, require_new, require_no_old, require_suffix
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples, out_option
 
@@ -124,6 +124,7 @@ def _once(context: click.Context, option: click.Parameter, given: tuple[str, ...
 )
 @click.option("--facts-only", is_flag=True, help="Only paths over facts, none over other users.")
 @out_option("out", "File to write; for several items, a folder to make.")
+@OVERWRITE
 def explain(
     *,
     run: Path,
@@ -136,6 +137,7 @@ def explain(
     facts_only: bool,
     form: str | None,
     out: Path | None,
+    overwrite: bool,
 ) -> None:
     """Explain why the model in folder RUN recommends an item to a user.
 
@@ -151,6 +153,10 @@ def explain(
     chosen = _choose_format(form, out, several)
     if several and (out is None and chosen not in ("text",)):
         raise click.UsageError(f"--top {top} --format {chosen} writes several files; give --out, a folder.")
+    if not several:
+        require_new(out, overwrite)
+    elif out is not None:
+        require_no_old(out, _is_ours, overwrite)
     from kdiffe_dgl.api import Run  # noqa: PLC0415  (bad options are told without waiting for torch)
 
     opened = Run(run, data)
@@ -165,6 +171,6 @@ def explain(
     else:
         # All of them are drawn before one is written.
         named = ((_file_name(rank, one.item.id, chosen), one) for rank, one in enumerate(found, 1))
-        emit_folder({name: _WRITERS[chosen](one) for name, one in named}, out, _is_ours)
+        emit_folder({name: _WRITERS[chosen](one) for name, one in named}, out, _is_ours, overwrite)
     if out is not None:
         click.echo(f"written  {out}")

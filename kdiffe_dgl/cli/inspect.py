@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from kdiffe_dgl.cli.output import emit, emit_folder, require_suffix
+from kdiffe_dgl.cli.output import OVERWRITE, emit, emit_folder, require_new, require_no_old, require_suffix
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples, out_option, render
 
@@ -56,21 +56,28 @@ def _choose_format(form: str | None, out: Path | None) -> str:
     return _SUFFIXES[out.suffix.lower()]
 
 
-def _write_folder(inspection: Inspection, folder: Path) -> None:
+def _write_folder(inspection: Inspection, folder: Path, overwrite: bool) -> None:
     """Write page, JSON and figures into a folder; nothing is written before all of it is made."""
-    from kdiffe_dgl.inspection.figures import FIGURES, names_of  # noqa: PLC0415
+    from kdiffe_dgl.inspection.figures import names_of  # noqa: PLC0415
     from kdiffe_dgl.inspection.page import png  # noqa: PLC0415
 
     files = {f"inspection.{form}": _content(inspection, form) for form in ("html", "json")}
     files |= {f"{name}.png": png(inspection, name) for name in names_of(inspection)}
-    known = {"inspection.html", "inspection.json", *(f"{name}.png" for name in FIGURES)}
-    emit_folder(files, folder, known.__contains__)
+    emit_folder(files, folder, _is_ours, overwrite)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a folder of :func:`_write_folder` holds a file of that name."""
+    from kdiffe_dgl.inspection.figures import FIGURES  # noqa: PLC0415
+
+    return name in {"inspection.html", "inspection.json", *(f"{figure}.png" for figure in FIGURES)}
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("run", type=PATH)
 @click.option("--data", type=PATH, required=True, help="Data set folder that the run was trained on.")
 @out_option("out", "Page (.html), .json or .txt to write; or a folder, for page, JSON and figures as PNG.")
+@OVERWRITE
 @click.option(
     "--format",
     "form",
@@ -108,6 +115,7 @@ def inspect(
     run: Path,
     data: Path,
     out: Path | None,
+    overwrite: bool,
     form: str | None,
     colour_by: str | None,
     projection: Literal["pca", "tsne"],
@@ -126,6 +134,10 @@ def inspect(
         raise InputError(f"--out {out}: is a file; expected a folder, or a name that ends with .html")
     if chosen != "folder" and out is not None and out.is_dir():
         raise InputError(f"--out {out}: is a folder; expected a file for --format {chosen}")
+    if chosen == "folder" and out is not None:
+        require_no_old(out, _is_ours, overwrite)
+    else:
+        require_new(out, overwrite)
     from kdiffe_dgl.inspection import (  # noqa: PLC0415  (bad options are told without waiting for torch)
         Inspection,
         InspectionOptions,
@@ -139,7 +151,7 @@ def inspect(
         emit(_content(inspection, chosen), None)
         return
     if chosen == "folder":
-        _write_folder(inspection, out)
+        _write_folder(inspection, out, overwrite)
     else:
         emit(_content(inspection, chosen), out)
     if chosen in ("html", "folder"):

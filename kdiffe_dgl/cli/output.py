@@ -11,7 +11,30 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.files import atomic_file
 from kg_builders.formats.atomic import staged_folder
 
-__all__ = ["emit", "emit_folder", "require_suffix"]
+__all__ = ["OVERWRITE", "emit", "emit_folder", "require_new", "require_no_old", "require_suffix"]
+
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
+
+
+def require_new(output: Path | None, overwrite: bool) -> None:
+    """Refuse to replace a file without being told to, before the work begins rather than after it.
+
+    Parameters
+    ----------
+    output
+        File to write; null: standard output. Only regular files hold something that could be lost.
+    overwrite
+        Whether it may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the file is there, and may not be replaced.
+    """
+    if output is not None and output.is_file() and not overwrite:
+        raise InputError(
+            f"--out {output}: already exists; expected a new file, or permission to replace it (--overwrite)"
+        )
 
 
 def emit(content: bytes, output: Path | None) -> None:
@@ -23,12 +46,44 @@ def emit(content: bytes, output: Path | None) -> None:
         temporary.write_bytes(content)
 
 
-def emit_folder(files: Mapping[str, bytes], folder: Path, is_ours: Callable[[str], bool]) -> None:
+def require_no_old(folder: Path, is_ours: Callable[[str], bool], overwrite: bool) -> None:
+    """Refuse to replace files in a folder without being told to, before the work begins.
+
+    Parameters
+    ----------
+    folder
+        Where results are going to be written.
+    is_ours
+        Whether the command writes files of such a name.
+    overwrite
+        Whether they may be replaced.
+
+    Raises
+    ------
+    InputError
+        If there are such files, and they may not be replaced.
+    """
+    if overwrite or not folder.is_dir():
+        return
+    first = next(
+        (path.name for path in sorted(folder.iterdir()) if is_ours(path.name) and path.is_file()), None
+    )
+    if first is not None:
+        raise InputError(
+            f"--out {folder}: holds {first} already; expected another folder, or permission to replace it "
+            "(--overwrite)"
+        )
+
+
+def emit_folder(
+    files: Mapping[str, bytes], folder: Path, is_ours: Callable[[str], bool], overwrite: bool
+) -> None:
     """Write files into a folder: a new one appears with all of them or not at all.
 
-    Into one that is there, they are written one after the other, each whole. Those of an earlier time that
-    they don't replace are removed, since they would tell of something else; a folder that also holds other
-    files is refused in that case, for they might be the user's.
+    Into one that is there, they are written one after the other, each whole. Those of an earlier time are
+    replaced only with permission, and then those that have no successor are removed, since they would tell
+    of something else; a folder that also holds other files is refused in that case, for they might be the
+    user's.
 
     Parameters
     ----------
@@ -38,15 +93,18 @@ def emit_folder(files: Mapping[str, bytes], folder: Path, is_ours: Callable[[str
         Where to.
     is_ours
         Whether the command writes files of such a name.
+    overwrite
+        Whether files of such names that are there may be replaced and removed.
 
     Raises
     ------
     InputError
         If the folder can't be made, one of the names belongs to a folder in it, or it holds old files
-        beside those of the user.
+        that may not be replaced, or beside those of the user.
     """
     if folder.is_dir():
         ours = {path.name: is_ours(path.name) and path.is_file() for path in sorted(folder.iterdir())}
+        require_no_old(folder, is_ours, overwrite)
         old = [name for name in ours if ours[name] and name not in files]
         if old and not all(ours.values()):
             raise InputError(

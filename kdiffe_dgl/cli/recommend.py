@@ -13,12 +13,19 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from kdiffe_dgl.cli.output import emit
+from kdiffe_dgl.cli.output import OVERWRITE, emit, require_new
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import Recommender
-from kg_builders.cli.shell import out_option, render
+from kg_builders.cli.shell import examples, out_option, render
 
 __all__ = ["recommend"]
+
+_EPILOG = examples(
+    "kdiffe recommend runs/mine --user 12 --user 31 -k 5",
+    "kdiffe recommend runs/mine --users-file users.txt --format json",
+    "kdiffe recommend runs/mine --all-users -k 20 --output lists.parquet",
+    "kdiffe recommend runs/mine --user nobody --unknown popular",
+)
 
 
 def _csv(frame: pl.DataFrame) -> bytes:
@@ -90,7 +97,7 @@ def _choose_format(output_format: str | None, output: Path | None) -> str:
     return output_format
 
 
-@click.command()
+@click.command(epilog=_EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--user", "users", multiple=True, metavar="ID", help="Original user id; may be repeated.")
 @click.option("--users-file", type=click.Path(path_type=Path), help="Text file, one user id a line.")
@@ -105,6 +112,7 @@ def _choose_format(output_format: str | None, output: Path | None) -> str:
     help="Form of the result; by default that of the output file's suffix, otherwise a table.",
 )
 @out_option("output", "Write to this file.")
+@OVERWRITE
 @click.option("--include-seen", is_flag=True, help="Also items that the user has met already.")
 @click.option(
     "--unknown",
@@ -122,6 +130,7 @@ def recommend(
     k: int,
     output_format: str | None,
     output: Path | None,
+    overwrite: bool,
     include_seen: bool,
     unknown: Literal["error", "popular"],
 ) -> None:
@@ -132,6 +141,7 @@ def recommend(
     if not (users or users_file or all_users):
         raise click.UsageError("No users given: use --user, --users-file or --all-users.")
     chosen = _choose_format(output_format, output)
+    require_new(output, overwrite)
     wanted = [*users, *(_users_in(users_file) if users_file else [])]
     recommender = Recommender.load(run)
     if all_users:

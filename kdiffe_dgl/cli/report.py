@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from kdiffe_dgl.evaluation.report import write_report
+from kg_builders.cli.shell import examples
 
 __all__ = ["report"]
 
 
-@click.command()
+@click.command(epilog=examples("kdiffe report runs/mine"))
 @click.argument("run", type=click.Path(path_type=Path))
 def report(run: Path) -> None:
     """Write RUN/report.html and the training curves beside it, and print the file's name."""

@@ -235,6 +235,34 @@ def test_recommend_writes_what_python_returns(run: Path, tmp_path: Path, form: s
     np.testing.assert_allclose(read["score"], expected["score"], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("command", "options", "name"),
+    [
+        ("recommend", ["--user", "u1"], "mine.csv"),
+        ("evaluate", ["--data", "DATA"], "mine.json"),
+        ("inspect", ["--data", "DATA"], "mine.html"),
+    ],
+)
+def test_files_are_replaced_with_permission_alone(
+    run: Path, data: Path, tmp_path: Path, command: str, options: list[str], name: str
+) -> None:
+    file = tmp_path / name
+    file.write_text("mine")
+    asked = [command, run, *(data if option == "DATA" else option for option in options), "--out", file]
+    assert_one_sentence(kdiffe(*asked), f"--out {file}: already exists; expected a new file")
+    assert file.read_text() == "mine"
+    assert kdiffe(*asked, "--overwrite").exit_code == 0
+    assert len(file.read_bytes()) > len("mine")
+
+
+def test_the_suffix_tells_the_form_of_metrics(run: Path, data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    assert kdiffe("evaluate", run, "--data", data, "--output", file).exit_code == 0
+    assert json.loads(file.read_text(encoding="utf-8"))["split"] == "test"
+    asked = ("evaluate", run, "--data", data, "--format", "table", "--output", tmp_path / "other.json")
+    assert_one_sentence(kdiffe(*asked), "its name tells json, but --format table is asked for")
+
+
 def test_recommend_to_standard_output(run: Path) -> None:
     rows = json.loads(kdiffe("recommend", run, "--user", "u1", "--format", "json", "-k", 2).stdout)
     assert [row["rank"] for row in rows] == [1, 2]

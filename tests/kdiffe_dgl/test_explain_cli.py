@@ -89,12 +89,27 @@ def test_ids_that_are_not_utf8(folders: Path) -> None:
         assert "unknown user '\\\\udcffu4'" in refused(CliRunner().invoke(main, asked))
 
 
+def test_a_file_is_replaced_with_permission_alone(folders: Path, tmp_path: Path) -> None:
+    file = tmp_path / "why.json"
+    file.write_text("mine")
+    asked = ("--user", "u4", "--out", str(file))
+    assert f"--out {file}: already exists" in refused(explain(folders, *asked))
+    assert file.read_text() == "mine"
+    assert explain(folders, "--overwrite", *asked).exit_code == 0
+    assert json.loads(file.read_text(encoding="utf-8"))
+
+
 def test_files_of_an_earlier_time_go(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "why"
     asked = ("--user", "u4", "--format", "text", "--out", str(out), "--top")
     assert explain(folders, *asked, "3").exit_code == 0
     three = sorted(path.name for path in out.iterdir())
     (out / "04-i1.png").write_bytes(b"old")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    told = refused(explain(folders, *asked, "2"))
+    assert f"holds {three[0]} already; expected another folder" in told
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    asked = ("--overwrite", *asked)
     assert explain(folders, *asked, "2").exit_code == 0
     assert sorted(path.name for path in out.iterdir()) == three[:2]
     # Beside a file of the user's, others may be theirs as well.

@@ -47,7 +47,10 @@ def test_every_form_is_written(folders: Path, tmp_path: Path) -> None:
     folder.mkdir()
     # Of an earlier run that had diffusion.
     (folder / "degrees.png").write_bytes(b"old")
-    assert inspect(folders, "--out", str(folder), run="other").exit_code == 0
+    told = refused(inspect(folders, "--out", str(folder), run="other"))
+    assert "holds degrees.png already" in told
+    assert [path.name for path in folder.iterdir()] == ["degrees.png"]
+    assert inspect(folders, "--overwrite", "--out", str(folder), run="other").exit_code == 0
     written = {path.name for path in folder.iterdir()}
     assert written == {"inspection.html", "inspection.json", "map.png", "training.png"}
     assert (folder / "map.png").read_bytes().startswith(b"\x89PNG")
