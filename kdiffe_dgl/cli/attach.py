@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kdiffe_dgl.cli.data_options import OUT, OVERWRITE
+from kdiffe_dgl.cli.data_options import OUT, OVERWRITE, by_name
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.data.features import load_modalities
 from kdiffe_dgl.data.knowledge import attach_graph
@@ -60,7 +60,7 @@ def attach_command(
     elif graph is not None:
         dataset = attach_graph(dataset, read_knowledge_graph(graph), str(graph))
     if features:
-        matrices = load_modalities(dict(features), dataset.n_items)
+        matrices = load_modalities(by_name("--features", features), dataset.items["id"].to_list())
         dataset = dataset.replace(features={**dataset.features, **matrices})
     dataset.save(out, overwrite, copy_sidecars(folder))
     kg = dataset.kg

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from kdiffe_dgl.cli.attach import attach_command
-from kdiffe_dgl.cli.data_options import INTERACTIONS, OUT, OVERWRITE, SPLIT
+from kdiffe_dgl.cli.data_options import INTERACTIONS, OUT, OVERWRITE, SPLIT, by_name
 from kdiffe_dgl.data.catalog import CATALOG, catalog_entry
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.data.describe import describe, summary_tables
@@ -220,7 +220,7 @@ def import_command(
             source,
             layout,
             name=name,
-            features=dict(features) if features else None,
+            features=by_name("--features", features) or None,
             item_labels=item_labels,
             item_label=item_label,
             options=ImportOptions(min_rating, strategy, ratios, seed),
@@ -379,5 +379,8 @@ def _report(dataset: RecDataset, out: Path) -> None:
             "but a model knows nothing of their taste",
             err=True,
         )
+    left_out = [f"{count:,} {why}" for why, count in facts["left_out"].items() if count]
+    if left_out:
+        click.echo(f"note: interactions left out: {', '.join(left_out)}", err=True)
     if facts["duplicates_merged"]:
         click.echo(f"note: {facts['duplicates_merged']:,} duplicate interactions were merged", err=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kdiffe_dgl.data.split import STRATEGIES
+from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import out_option
 
-__all__ = ["INTERACTIONS", "OUT", "OVERWRITE", "SPLIT"]
+__all__ = ["INTERACTIONS", "OUT", "OVERWRITE", "SPLIT", "by_name"]
 
 Command = Callable[..., Any]
 
@@ -39,6 +41,22 @@ def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], C
         return command
 
     return apply
+
+
+def by_name(option: str, named: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    """Return name -> path of an option that may be repeated.
+
+    Raises
+    ------
+    InputError
+        If a name is given twice, so that one of its files would be left out.
+    """
+    found: dict[str, Path] = {}
+    for name, path in named:
+        if name in found:
+            raise InputError(f"{option}: {name!r} is given as {found[name]} and as {path}; expected one file")
+        found[name] = path
+    return found
 
 
 OUT = out_option("out", "Folder to make.", required=True)

@@ -42,6 +42,10 @@ def describe(dataset: RecDataset) -> dict[str, Any]:
         },
         "users_without_training": int((training.getnnz(axis=1) == 0).sum()),
         "items_without_training": int((training.getnnz(axis=0) == 0).sum()),
+        "left_out": {
+            "rated below the minimum": dataset.provenance.get("rows_below_min_rating", 0),
+            "without a rating": dataset.provenance.get("rows_without_rating", 0),
+        },
         "duplicates_merged": dataset.provenance.get("duplicates_merged", 0),
         "features": {
             name: {"width": int(matrix.shape[1]), "zero_rows": int((~matrix.any(axis=1)).sum())}

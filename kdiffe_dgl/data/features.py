@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kdiffe_dgl.errors import InputError
+from kg_builders.encoders.inputs import ids_hash
+from kg_builders.encoders.store import read_features_record
 
 __all__ = ["load_features", "load_modalities"]
 
@@ -57,9 +59,32 @@ def load_features(path: Path, n_items: int) -> np.ndarray:
     return narrowed
 
 
-def load_modalities(paths: Mapping[str, Path], n_items: int) -> dict[str, np.ndarray]:
-    """Read one matrix for each modality; see :func:`load_features`."""
-    return {name: load_features(path, n_items) for name, path in paths.items()}
+def load_modalities(paths: Mapping[str, Path], ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read one matrix for each modality; see :func:`load_features`.
+
+    Parameters
+    ----------
+    paths
+        Modality to file.
+    ids
+        Ids of the items, in the order of the rows that are expected. A matrix beside which ``kg-build
+        encode`` left a record of its items is compared with it; of others only the number of rows is known.
+
+    Raises
+    ------
+    InputError
+        If a matrix doesn't fit, or was encoded for other items or in another order.
+    """
+    found = {}
+    for name, path in paths.items():
+        found[name] = load_features(path, len(ids))
+        record = read_features_record(path, verify=True)
+        if record is not None and record.ids_hash != ids_hash(ids):
+            raise InputError(
+                f"{path}: encoded for other items, or in another order; expected the items of the data set, "
+                "in their order (kg-build encode --items takes its items.parquet)"
+            )
+    return found
 
 
 def _refuse_objects(path: Path) -> None:

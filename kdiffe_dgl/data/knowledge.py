@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
     kg, report = build_graph(
         recipe,
         folder,
-        dataset.items.select("id", "label"),
+        _names(dataset),
         dataset.features,
         interactions=_training_pairs(dataset) if chosen else None,
     )
@@ -122,7 +123,23 @@ def with_knowledge(dataset: RecDataset, recipe: Recipe, folder: Path) -> RecData
     if report.review is not None:
         # Nothing is merged silently: the data set tells what became what.
         facts["resolution"]["merges"] = report.review.table.filter(pl.col("decision") == "merge").to_dicts()
-    return dataset.replace(kg=kg, provenance=dict(dataset.provenance) | {"knowledge": facts})
+    return _joined(dataset, kg, facts)
+
+
+def _names(dataset: RecDataset) -> pl.DataFrame:
+    """Return ``id`` and ``label`` of the items; null where the label is only the id."""
+    label = pl.when(pl.col("label") != pl.col("id")).then("label").alias("label")
+    return dataset.items.select("id", label)
+
+
+def _joined(dataset: RecDataset, kg: KnowledgeGraph, facts: Mapping[str, Any]) -> RecDataset:
+    """Return the data set with a graph, from which items without a name of their own take theirs."""
+    labels = kg.entities["label"].head(dataset.n_items)
+    return dataset.replace(
+        items=dataset.items.with_columns(labels.alias("label")),
+        kg=kg,
+        provenance=dict(dataset.provenance) | {"knowledge": facts},
+    )
 
 
 def _training_pairs(dataset: RecDataset) -> pl.DataFrame:
@@ -174,6 +191,5 @@ def attach_graph(dataset: RecDataset, kg: KnowledgeGraph, origin: str) -> RecDat
             f"its own look like {other!r}"
         )
     _refuse_leaks(dataset, kg)
-    aligned = kg.align_items(dataset.items.select("id", "label"))
     facts = {"graph": origin, "items_known": known, "warnings": []}
-    return dataset.replace(kg=aligned, provenance=dict(dataset.provenance) | {"knowledge": facts})
+    return _joined(dataset, kg.align_items(_names(dataset)), facts)

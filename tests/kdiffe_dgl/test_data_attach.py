@@ -13,6 +13,8 @@ from kdiffe_dgl.cli import main
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.data.synthetic import PlantedConfig, planted
 from kg_builders import KnowledgeGraph, write_knowledge_graph
+from kg_builders.encoders import encode_items
+from kg_builders.encoders.tfidf import TfidfEncoder, TfidfSettings
 from kg_builders.schema import NAMED_SCHEMA
 
 
@@ -56,6 +58,53 @@ def test_items_meet_by_their_ids_and_all_else_stays(data: Path, tmp_path: Path) 
     assert after.interactions.equals(before.interactions)
     assert set(after.features) == {*before.features, "sound"}
     assert after.fingerprint != before.fingerprint
+
+
+def test_items_without_a_name_take_that_of_the_graph(data: Path, tmp_path: Path) -> None:
+    before = RecDataset.load(data)
+    ids = before.items["id"].to_list()
+    named = before.items.with_columns(
+        pl.when(pl.col("id") == ids[0]).then(pl.lit("Own name")).otherwise("id").alias("label")
+    )
+    before.replace(items=named).save(tmp_path / "unnamed")
+    titles = pl.DataFrame({"id": ids[:2], "label": ["Title 0", "Title 1"]})
+    graph = _graph((ids[0], "a"), (ids[1], "b"), (ids[2], "b")).align_items(titles)
+    write_knowledge_graph(graph, tmp_path / "kg")
+    assert _run(tmp_path / "unnamed", "--kg", tmp_path / "kg", "--out", tmp_path / "new").exit_code == 0
+    after = RecDataset.load(tmp_path / "new")
+    assert after.kg is not None
+    for labels in (after.items["label"], after.kg.entities["label"]):
+        assert labels.head(3).to_list() == ["Own name", "Title 1", ids[2]]
+
+
+def test_a_matrix_of_other_items_is_refused(data: Path, tmp_path: Path) -> None:
+    ids = RecDataset.load(data).items["id"].to_list()
+    for name, order in (("same", ids), ("turned", ids[::-1])):
+        texts = pl.DataFrame({"id": order, "title": [f"title of {item}" for item in order]})
+        encode_items(
+            texts, order, TfidfEncoder(TfidfSettings(min_items=1)), tmp_path / f"{name}.npy", fields=["title"]
+        )
+    attach = (data, "--out", tmp_path / "new", "--features")
+    told = _run(*attach, f"words={tmp_path / 'turned.npy'}")
+    assert told.exit_code == 2
+    assert "turned.npy: encoded for other items, or in another order; expected" in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+    assert _run(*attach, f"words={tmp_path / 'same.npy'}").exit_code == 0
+    words = RecDataset.load(tmp_path / "new").features["words"]
+    assert np.array_equal(words, np.load(tmp_path / "same.npy"))
+    # A matrix that took the place of the encoded one is another, whatever the record beside it says.
+    np.save(tmp_path / "same.npy", np.ones((len(ids), 2), dtype=np.float32))
+    told = _run(data, "--out", tmp_path / "other", "--features", f"words={tmp_path / 'same.npy'}")
+    assert told.exit_code == 2
+    assert "is not the matrix that" in told.stderr
+
+
+def test_one_file_for_a_modality(data: Path, tmp_path: Path) -> None:
+    given = ("--features", "z=a.npy", "--features", "z=b.npy")
+    told = _run(data, *given, "--out", tmp_path / "new")
+    assert told.exit_code == 2
+    assert told.stderr == "error: --features: 'z' is given as a.npy and as b.npy; expected one file\n"
 
 
 def test_a_graph_can_be_taken_away(data: Path, tmp_path: Path) -> None:

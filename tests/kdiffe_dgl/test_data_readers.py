@@ -342,6 +342,33 @@ def test_parquet_with_dates_and_given_splits(tmp_path):
     assert dataset.provenance["split"] == {"strategy": "given"}
 
 
+def test_ids_meet_without_spaces_and_labels_without_markup(tmp_path):
+    log, items = tmp_path / "log.csv", tmp_path / "items.csv"
+    log.write_text("user,item\nu1,A1\n u1 ,A2 \nu2,A1\n")
+    items.write_text("id,label\nA2 ,Tom &amp; <b>Jerry</b>\nA1,\u00b5-Ziq  live\n", encoding="utf-8")
+    dataset = import_dataset(log, "table", item_labels=items)
+    assert dataset.users["id"].to_list() == ["u1", "u2"]
+    assert dataset.items["id"].to_list() == ["A2", "A1"]
+    # A label without markup stays as it is: cleaning would write another letter for the micro sign.
+    assert dataset.items["label"].to_list() == ["Tom & Jerry", "\u00b5-Ziq  live"]
+    log.write_text("user,item\n  ,A1\n")
+    with pytest.raises(InputError, match=r"log.csv, line 2: user is '  '; expected a value"):
+        import_dataset(log, "table")
+
+
+def test_rows_without_a_rating_are_told_apart(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,stars\nu1,a,5\nu1,b,\nu1,c,1\nu2,a,4\nu2,b,\n")
+    dataset = read_tabular(log, rating_column="stars", options=ImportOptions(min_rating=4))
+    assert (
+        dataset.provenance["rows_below_min_rating"],
+        dataset.provenance["rows_without_rating"],
+        len(dataset.interactions),
+    ) == (1, 2, 2)
+    with pytest.raises(InputError, match="column 'user' can't name users and items both"):
+        read_tabular(log, item_column="user")
+
+
 def test_a_catalogue_orders_items_and_features(tmp_path):
     (tmp_path / "log.csv").write_text("user,item\nu,b\nu,a\n")
     (tmp_path / "items.csv").write_text("key,title\nc,See\nb,Bee\na,Ay\n")

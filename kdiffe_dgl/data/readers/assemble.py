@@ -16,6 +16,7 @@ from kdiffe_dgl.data.readers.delimited import read_table
 from kdiffe_dgl.data.split import DEFAULT_RATIOS, split_interactions
 from kdiffe_dgl.data.storage import sha256_file
 from kdiffe_dgl.errors import InputError
+from kg_builders.clean import clean_text
 
 __all__ = ["ImportOptions", "assemble", "numbered", "read_labels", "source_files"]
 
@@ -85,7 +86,8 @@ def assemble(
     """
     n_rows = len(raw)
     kept = _above_threshold(raw, options.min_rating, source)
-    below = n_rows - len(kept)
+    unrated = 0 if options.min_rating is None else raw["rating"].null_count()
+    below = n_rows - len(kept) - unrated
     kept, merged = _merge_duplicates(kept, source)
     if kept.is_empty():
         raise InputError(f"{source}: no interaction is left of {n_rows} rows; expected at least one")
@@ -100,13 +102,14 @@ def assemble(
         numbered_rows.select("user", "item", *optional), strategy, options.seed, options.ratios
     )
     paths = features or {}
-    matrices: Mapping[str, np.ndarray] = load_modalities(paths, len(item_table))
+    matrices: Mapping[str, np.ndarray] = load_modalities(paths, item_table["id"].to_list())
     facts = {
         "reader": reader,
         "files": source_files(*files, *paths.values()),
         "rows_read": n_rows,
         "min_rating": options.min_rating,
         "rows_below_min_rating": below,
+        "rows_without_rating": unrated,
         "duplicates_merged": merged,
         "split": split_facts(strategy, options.seed, options.ratios),
         "features": {modality: path.name for modality, path in paths.items()},
@@ -146,6 +149,8 @@ def numbered(count: int, labels: pl.DataFrame | None = None, ids: pl.Series | No
 def read_labels(path: Path, id_column: str | None = None, label_column: str | None = None) -> pl.DataFrame:
     """Read a delimited table that names items; by default its first column is the id, its second the label.
 
+    Tags and entities of HTML are taken out of labels, as they are out of the metadata of a graph.
+
     Returns
     -------
     polars.DataFrame
@@ -162,9 +167,10 @@ def read_labels(path: Path, id_column: str | None = None, label_column: str | No
     id_column = id_column or table.columns[0]
     label_column = label_column or table.columns[1]
     table.require([id_column, label_column])
-    return pl.DataFrame(
-        {"id": table.unique_texts(id_column), "label": table.frame[label_column].cast(pl.Utf8)}
-    )
+    labels = table.frame[label_column].cast(pl.Utf8)
+    # Other labels stay as they are, to the last character.
+    labels = clean_text(labels).zip_with(labels.str.contains("[<&]").fill_null(False), labels)
+    return pl.DataFrame({"id": table.unique_texts(id_column), "label": labels})
 
 
 def source_files(*paths: Path, relative_to: Path | None = None) -> dict[str, str]:

@@ -48,8 +48,9 @@ class Table:
         return f"{self.path}, row {row + 1}"
 
     def texts(self, column: str) -> pl.Series:
-        """Return a column as text; ``InputError`` at the first missing value."""
-        return self._checked(column, self._cast(column, pl.Utf8), "a value", required=True)
+        """Return a column as text without spaces around it; ``InputError`` at the first missing value."""
+        values = self._cast(column, pl.Utf8).str.strip_chars()
+        return self._checked(column, values.set(values == "", None), "a value", required=True)
 
     def integers(self, column: str) -> pl.Series:
         """Return a column as whole numbers from 0; ``InputError`` at the first other value."""

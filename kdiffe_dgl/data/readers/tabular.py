@@ -60,14 +60,18 @@ def read_tabular(
     Raises
     ------
     InputError
-        If the file or a column is missing, a value is none of what it should be, or there are
-        features but no catalogue that tells the order of their rows.
+        If the file or a column is missing, one column is to name users and items, a value is none of what it
+        should be, or there are features but no catalogue that tells the order of their rows.
     """
     if time_unit not in TIME_UNITS:
         raise InputError(f"time unit {time_unit!r} is unknown; expected {' or '.join(TIME_UNITS)}")
     if features and labels is None:
         raise InputError(
             f"{path}: features need a list of the items that tells which row is whose (--item-labels)"
+        )
+    if user_column == item_column:
+        raise InputError(
+            f"{path}: column {user_column!r} can't name users and items both; expected a column for each"
         )
     table = _read(path, delimiter, columns)
     wanted = (user_column, item_column, rating_column, timestamp_column, split_column)
