@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ class _Cutoffs(click.ParamType):
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
-        if not all(part.strip().isascii() and part.strip().isdigit() and int(part) > 0 for part in parts):
+        if not all(re.fullmatch(r"\s*0*[1-9]\d{0,6}\s*", part, re.ASCII) for part in parts):
             self.fail(f"{value!r} is not a list of numbers from 1, such as 10,20", param, ctx)
         return tuple(sorted({int(part) for part in parts}))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,14 @@ from torch import Tensor
 
 from kdiffe_dgl.data.dataset import SPLITS, RecDataset
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, coverage, gini, novelty, self_information
+from kdiffe_dgl.evaluation.metrics import (
+    ACCURACY_METRICS,
+    MOST_CUTOFF,
+    coverage,
+    gini,
+    novelty,
+    self_information,
+)
 from kdiffe_dgl.evaluation.ranking import rank_items
 
 __all__ = ["Evaluation", "Evaluator", "Score", "dot_product"]
@@ -105,7 +112,9 @@ class Evaluator:
     """Ranks the whole catalogue for each user of a split and measures the lists.
 
     Ties between scores are broken in favour of the lower item index. Users without a relevant item in
-    the split are left out, and counted.
+    the split are left out, and counted. Users without training items are measured by the list that they are
+    served: the most popular items in training (:class:`kdiffe_dgl.serving.Recommender`), as no model that
+    learns from interactions alone knows anything of them.
 
     Parameters
     ----------
@@ -120,12 +129,15 @@ class Evaluator:
         Lengths of the lists.
     block
         Number of users scored at once; by default as many as make about 64 MiB of scores.
+    unknown
+        Whether users without training items are served what is popular, or what their scores say: for
+        models that know users by something else.
 
     Raises
     ------
     InputError
-        If a split is unknown or empty, the evaluated split is masked, or a cutoff or the block is
-        less than 1.
+        If a split is unknown or empty, the evaluated split is masked, the block is less than 1, or a cutoff
+        is not from 1 to :data:`.metrics.MOST_CUTOFF`.
     """
 
     def __init__(
@@ -135,6 +147,7 @@ class Evaluator:
         mask: Sequence[str] = ("train",),
         cutoffs: Sequence[int] = (5, 10, 20, 50),
         block: int | None = None,
+        unknown: Literal["popular", "scores"] = "popular",
     ) -> None:
         _check_settings(split, mask, cutoffs, block)
         self.split = split
@@ -154,10 +167,11 @@ class Evaluator:
         self._relevant = _Pairs(relevant[self.users])
         self._masked = _Pairs(dataset.matrix(*self.mask)[self.users]) if self.mask else None
         train = dataset.matrix("train")
-        self._information = self_information(
-            torch.from_numpy(np.bincount(train.indices, minlength=self.n_items)),
-            int((np.diff(train.indptr) > 0).sum()),
-        )
+        known = np.diff(train.indptr) > 0
+        popularity = torch.from_numpy(np.bincount(train.indices, minlength=self.n_items))
+        self._information = self_information(popularity, int(known.sum()))
+        self._popularity = popularity
+        self._unknown = torch.from_numpy(~known[self.users] & (unknown == "popular"))
 
     @torch.no_grad()
     def evaluate(self, score: Score) -> Evaluation:
@@ -217,6 +231,8 @@ class Evaluator:
         given = score(torch.from_numpy(self.users[start:stop]))
         self._check_scores(given, start, stop)
         scores = given.detach().clone()
+        unknown = self._unknown[start:stop].to(scores.device)
+        scores[unknown] = self._popularity.to(scores)
         if self._masked is not None:
             rows, columns = self._masked.block(start, stop)
             scores[rows.to(scores.device), columns.to(scores.device)] = -torch.inf
@@ -285,7 +301,9 @@ def _check_settings(split: str, mask: Sequence[str], cutoffs: Sequence[int], blo
         )
     if split in mask:
         raise InputError(f"evaluation: the {split} split is both evaluated and masked; mask other splits")
-    if not cutoffs or min(cutoffs) < 1:
-        raise InputError(f"evaluation: the cutoffs are {list(cutoffs)}; expected numbers of at least 1")
+    if not cutoffs or not 1 <= min(cutoffs) <= max(cutoffs) <= MOST_CUTOFF:
+        raise InputError(
+            f"evaluation: the cutoffs are {list(cutoffs)}; expected numbers from 1 to {MOST_CUTOFF}"
+        )
     if block is not None and block < 1:
         raise InputError(f"evaluation: the block is {block} users; expected at least 1")

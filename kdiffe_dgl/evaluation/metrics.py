@@ -19,6 +19,7 @@ from torch import Tensor
 
 __all__ = [
     "ACCURACY_METRICS",
+    "MOST_CUTOFF",
     "average_precision",
     "coverage",
     "gini",
@@ -30,6 +31,9 @@ __all__ = [
     "reciprocal_rank",
     "self_information",
 ]
+
+MOST_CUTOFF = 1_000_000
+"""Longest list that is measured: ideal gains are tables of that length."""
 
 
 def _top(hits: Tensor, cutoff: int) -> Tensor:

@@ -13,6 +13,8 @@ from kdiffe_dgl.evaluation.evaluator import Evaluation
 
 __all__ = ["PairedComparison", "SeedSummary", "averaged", "compare", "holm", "over_seeds"]
 
+_DIGITS = 12
+
 
 @dataclass(frozen=True)
 class PairedComparison:
@@ -91,11 +93,14 @@ def compare(
                 f"{', '.join(evaluation.per_user)}"
             )
     difference = np.asarray(first.per_user[metric] - second.per_user[metric], dtype=np.float64)
+    # Means over seeds that tie are told apart by their last digits, and the test of ranks by their ties.
+    difference = difference.round(_DIGITS) + 0.0
     mean = float(difference.mean())
     if len(difference) < 2 or np.ptp(difference) == 0.0:
-        # Without spread the tests are undefined: nothing differs, or everyone differs alike.
-        p = 1.0 if mean == 0.0 or len(difference) < 2 else 0.0
-        return PairedComparison(metric, len(difference), mean, p, p, (mean, mean), confidence)
+        # Without spread the t-test is undefined: nothing differs, or everyone differs alike.
+        alone = len(difference) < 2 or mean == 0.0
+        p = (1.0, 1.0) if alone else (0.0, float(stats.wilcoxon(difference).pvalue))
+        return PairedComparison(metric, len(difference), mean, *p, (mean, mean), confidence)
     interval = stats.bootstrap(
         (difference,),
         np.mean,

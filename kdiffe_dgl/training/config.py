@@ -14,7 +14,7 @@ from pydantic import Field, create_model, field_validator
 
 from kdiffe_dgl.config import Component, apply_overrides, merge, parse_config, read_yaml
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
+from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF
 from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.search import Between, Choices, SearchSpace
 
@@ -64,7 +64,7 @@ class TrainingConfig(Component):
     @classmethod
     def _known_metric(cls, value: str) -> str:
         name, _, cutoff = value.partition("@")
-        if name not in ACCURACY_METRICS or not re.fullmatch(r"[1-9][0-9]{0,8}", cutoff):
+        if name not in ACCURACY_METRICS or not re.fullmatch(r"[1-9][0-9]{0,5}", cutoff):
             raise ValueError(
                 f"a metric and a cutoff, such as recall@20; metrics: {', '.join(ACCURACY_METRICS)}"
             )
@@ -74,7 +74,9 @@ class TrainingConfig(Component):
 class EvaluationConfig(Component):
     """Settings of the evaluation."""
 
-    cutoffs: tuple[Annotated[int, Field(ge=1, strict=True)], ...] = Field((5, 10, 20, 50), min_length=1)
+    cutoffs: tuple[Annotated[int, Field(ge=1, le=MOST_CUTOFF, strict=True)], ...] = Field(
+        (5, 10, 20, 50), min_length=1
+    )
     """Lengths of the recommended lists."""
     test_mask: tuple[Literal["train", "validation"], ...] = ("train",)
     """Splits whose items are left out of the lists when testing."""

@@ -51,8 +51,18 @@ class _BadInput(click.ClickException):
         click.echo(f"error: {' '.join(self.format_message().split())}", file=file, err=file is None)
 
 
+def _of_usage(error: click.UsageError) -> click.ClickException:
+    """Return what says in one sentence which option is wrong, and where they are told."""
+    # Of click 8.2 and later: the help that a group without arguments shows.
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        return error
+    said = error.format_message().rstrip(".")
+    command = "" if error.ctx is None else f" ({error.ctx.command_path} --help tells the options)"
+    return _BadInput(f"{said[:1].lower()}{said[1:]}{command}")
+
+
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called, and turns ``InputError`` into one sentence.
+    """A group that imports a command when it is called, and tells bad input and usage in one sentence.
 
     Parameters
     ----------
@@ -87,6 +97,13 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {args[0]!r}; {expected}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options of the group itself."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise _of_usage(error) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -98,6 +115,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise _BadInput(str(error)) from error
+        except click.UsageError as error:
+            raise _of_usage(error) from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)

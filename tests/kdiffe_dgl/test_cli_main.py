@@ -85,6 +85,26 @@ def test_commands_explain_themselves(name: str) -> None:
     assert f"Usage: kdiffe {name}" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train"], "error: missing option '--data' (kdiffe train --help tells the options)"),
+        (["--bogus"], "error: no such option '--bogus' (kdiffe --help tells the options)"),
+        (["data", "import"], "error: missing argument 'SOURCE' (kdiffe data import --help tells the options)"),
+        (["recommend", "run"], "error: no users given: use --user, --users-file or --all-users (kdiffe"),
+        (["data", "list", "--kind"], "error: no such option '--kind' (kdiffe data list --help"),
+    ],
+)
+def test_usage_errors_are_told_in_a_sentence(arguments: list[str], told: str) -> None:
+    assert_one_sentence(kdiffe(*arguments), told)
+
+
+def test_groups_without_a_command_show_their_help() -> None:
+    for arguments in ([], ["data"]):
+        result = kdiffe(*arguments)
+        assert "Commands:" in result.output
+
+
 def test_an_output_whose_suffix_names_no_form_is_refused(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "lists.xls"
     result = kdiffe("recommend", run, "--user", "u1", "--output", output)
@@ -120,7 +140,7 @@ def test_an_empty_name_is_no_place_to_write_to(
 def test_nearest_command_and_option_are_offered(run: Path) -> None:
     wrong_command = kdiffe("recomend")
     assert wrong_command.exit_code == 2
-    assert "No such command 'recomend'; did you mean 'recommend'?" in wrong_command.stderr
+    assert "no such command 'recomend'; did you mean 'recommend'?" in wrong_command.stderr
     assert "expected one of quickstart, data, kg, train" in kdiffe("xyz").stderr
     wrong_option = kdiffe("recommend", run, "--usr", "u1")
     assert wrong_option.exit_code == 2
@@ -323,7 +343,7 @@ def test_recommend_from_what_is_no_run(tmp_path: Path, run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "No users given"),
+        ([], "no users given"),
         (["--user", "u1", "-k", "0"], "0 is not in the range"),
         (["--user", "u1", "--format", "parquet"], "give --output"),
         (["--user", "u1", "--format", "xml"], "'xml' is not one of"),

@@ -1,6 +1,7 @@
 """The evaluator against a ranking written out in Python."""
 
 import json
+from typing import Literal
 
 import hypothesis.strategies as st
 import numpy as np
@@ -14,6 +15,7 @@ from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation import Evaluator, dot_product
 from kdiffe_dgl.evaluation.ranking import rank_items
+from kdiffe_dgl.serving import Recommender
 
 NAMES = ("train", "validation", "test")
 
@@ -52,15 +54,26 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 @settings(deadline=None, max_examples=80)
-@given(cases(), st.sampled_from([(), ("train",), ("train", "validation")]), st.integers(1, 4))
+@given(
+    cases(),
+    st.sampled_from([(), ("train",), ("train", "validation")]),
+    st.integers(1, 4),
+    st.sampled_from(["popular", "scores"]),
+)
 def test_lists_and_metrics_follow_the_definition(
-    case: tuple[np.ndarray, np.ndarray], mask: tuple[str, ...], block: int
+    case: tuple[np.ndarray, np.ndarray],
+    mask: tuple[str, ...],
+    block: int,
+    unknown: Literal["popular", "scores"],
 ) -> None:
     splits, scores = case
     cutoffs = (1, 3, 20)
-    result = Evaluator(make_dataset(splits), "test", mask, cutoffs, block=block).evaluate(
+    result = Evaluator(make_dataset(splits), "test", mask, cutoffs, block=block, unknown=unknown).evaluate(
         lambda users: torch.from_numpy(scores)[users]
     )
+    if unknown == "popular":
+        popularity = (splits == 0).sum(axis=0)
+        scores = np.where((splits == 0).any(axis=1)[:, None], scores, popularity)
     expected_users = [u for u in range(len(splits)) if (splits[u] == 2).any()]
     assert result.users.tolist() == expected_users
     assert result.n_users_evaluated == len(expected_users)
@@ -132,6 +145,28 @@ def test_masked_items_never_enter_a_list() -> None:
     assert train.per_user["recall@2"].tolist() == [1.0, 1.0]
 
 
+def test_users_without_training_items_are_measured_by_what_they_are_served() -> None:
+    splits = np.array([[0, 0, -1, 2], [0, -1, 0, 2], [0, -1, -1, -1], [-1, 2, 1, -1], [-1, -1, 2, -1]])
+    dataset = make_dataset(splits)
+    rng = np.random.default_rng(5)
+    users, items = rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)
+    seen = dataset.interactions.filter(pl.col("split") != "test")
+    served = Recommender(dataset.users, dataset.items, users, items, seen).recommend(
+        dataset.users["id"].to_list(), k=2
+    )
+    relevant = {(f"u{u}", f"i{i}") for u, i in zip(*np.nonzero(splits == 2), strict=True)}
+    hits = [
+        sum((user, item) in relevant for item in served.filter(pl.col("user") == user)["item"]) / 1
+        for user in ("u0", "u1", "u3", "u4")
+    ]
+    score = dot_product(torch.from_numpy(users), torch.from_numpy(items))
+    result = Evaluator(dataset, "test", ("train", "validation"), (2,)).evaluate(score)
+    assert result.users.tolist() == [0, 1, 3, 4]
+    assert result.per_user["recall@2"].tolist() == hits
+    # Item 0 is the most popular one, items 1 and 2 are alike; the last two users have no history.
+    assert hits[2:] == [1.0, 0.0]
+
+
 def test_what_the_score_function_returns_is_not_changed() -> None:
     scores = torch.rand(3, 4, generator=torch.Generator().manual_seed(1))
     before = scores.clone()
@@ -176,8 +211,9 @@ def test_scores_of_another_kind_are_refused(scores: torch.Tensor) -> None:
         ({"split": "test", "mask": ("train", "test")}, "both evaluated and masked"),
         ({"mask": ("trian",)}, "cannot mask 'trian'"),
         ({"mask": "train"}, "expected a list of splits"),
-        ({"cutoffs": ()}, "expected numbers of at least 1"),
-        ({"cutoffs": (10, 0)}, "expected numbers of at least 1"),
+        ({"cutoffs": ()}, "expected numbers from 1 to 1000000"),
+        ({"cutoffs": (10, 0)}, "expected numbers from 1 to 1000000"),
+        ({"cutoffs": (10, 10**22)}, "expected numbers from 1 to 1000000"),
         ({"block": 0}, "the block is 0 users"),
     ],
 )

@@ -94,6 +94,9 @@ def test_values_by_group_are_those_of_a_loop_over_users_and_pairs(dataset):
         (u, i) for u, i, s in dataset.interactions.select("user", "item", "split").rows() if s == "train"
     }
     test = [(u, i) for u, i, s in dataset.interactions.select("user", "item", "split").rows() if s == "test"]
+    popularity = training_counts(dataset, "item", dataset.n_items)
+    for user in set(range(dataset.n_users)) - {user for user, _ in train}:
+        scores[user] = torch.tensor(popularity)
     lists = {
         user: sorted(
             (item for item in range(dataset.n_items) if (user, item) not in train),

@@ -50,14 +50,33 @@ def test_same_generator_same_interval() -> None:
     assert results[0].interval[0] < results[0].difference < results[0].interval[1]
 
 
-@pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.25, 0.0)])
-def test_differences_without_spread(shift: float, p: float) -> None:
+@pytest.mark.parametrize(("shift", "p", "p_ranks"), [(0.0, 1.0, 1.0), (0.25, 0.0, 0.25)])
+def test_differences_without_spread(shift: float, p: float, p_ranks: float) -> None:
     values = np.array([0.0, 0.5, 0.25])
     result = compare(
         evaluation(values + shift), evaluation(values), "recall@20", rng=np.random.default_rng(0)
     )
-    assert (result.difference, result.p_t, result.p_wilcoxon) == (shift, p, p)
+    assert (result.difference, result.p_t, result.p_wilcoxon) == (shift, p, p_ranks)
     assert result.interval == (shift, shift)
+
+
+def test_ties_over_seeds_are_ties_to_the_rank_test() -> None:
+    """Hits of each seed are whole numbers, so the exact answer is that of their sums."""
+    rng = np.random.default_rng(0)
+    hits = rng.integers(0, 4, (2, 5, 60))
+    seeds = [[evaluation(row / 3) for row in model] for model in hits]
+    orders = ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [3, 0, 4, 1, 2])
+    found = [
+        compare(
+            averaged([seeds[0][seed] for seed in order]),
+            averaged([seeds[1][seed] for seed in order]),
+            "recall@20",
+            rng=np.random.default_rng(1),
+        )
+        for order in orders
+    ]
+    exact = stats.wilcoxon((hits[0] - hits[1]).sum(axis=0))
+    assert [each.p_wilcoxon for each in found] == [exact.pvalue] * 3
 
 
 @pytest.mark.parametrize(
