@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.changes import ShuffledItems, WithoutFeatures
-from kdiffe_dgl.experiments.output import FIGURES, RESULTS, TABLES, file_names, write_figures
+from kdiffe_dgl.experiments.output import TABLES, file_names, write_results
 from kdiffe_dgl.experiments.summaries import dataset_tables
+from kdiffe_dgl.experiments.sweeps import Sweep, read_sweep
 from kdiffe_dgl.experiments.tables import Cell, ResultTable
-from kdiffe_dgl.experiments.variants import Setup, StudyResult, Variant, alike, changed
+from kdiffe_dgl.experiments.variants import Setup, StudyResult, Variant, alike
 from kdiffe_dgl.serving import files
 from kdiffe_dgl.serving.run_folder import installed_versions
 from kdiffe_dgl.training.config import RunConfig
@@ -109,45 +110,6 @@ ARMS: Mapping[str, Arm] = {
     )
 }
 """Every arm; a new one is a line here."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Values of a setting.
-
-    Parameters
-    ----------
-    setting
-        Such as ``"model.attention.epsilon"``.
-    values
-        As they are written.
-    """
-
-    setting: str
-    values: tuple[str, ...]
-
-    def variants(self) -> list[Variant]:
-        """Return a variant a value."""
-        short = self.setting.removeprefix("model.")
-        return [Variant(f"{short} = {value}", (f"{self.setting}={value}",)) for value in self.values]
-
-
-def read_sweep(text: str) -> Sweep:
-    """Read ``attention.epsilon=0,0.3,0.6``: of the model, unless it begins with ``training.``.
-
-    Raises
-    ------
-    InputError
-        If it has no values, or one of them twice.
-    """
-    setting, equals, listed = text.partition("=")
-    values = tuple(value.strip() for value in listed.split(","))
-    if not equals or not setting.strip() or not all(values) or len(set(values)) < len(values):
-        raise InputError(
-            f"--vary {text}: expected a setting and different values, such as attention.epsilon=0,0.3,0.6"
-        )
-    setting = setting.strip()
-    return Sweep(setting if setting.startswith(("model.", "training.")) else f"model.{setting}", values)
 
 
 def choose_arms(dataset: RecDataset, base: RunConfig, only: Sequence[str]) -> tuple[list[Variant], list[str]]:
@@ -272,9 +234,7 @@ def write_study(
     folder.mkdir(parents=True, exist_ok=True)
     with files.atomic_file(folder / f"{TABLES}.md") as temporary:
         temporary.write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
-    write_figures(figures, folder / FIGURES)
-    # Last: where it is, the others are of the same results.
-    files.write_json(folder / RESULTS, facts)
+    write_results(folder, figures, facts)
 
 
 def _differences(study: StudyResult) -> ResultTable:
@@ -326,8 +286,7 @@ def ablate(setup: Setup, *, only: Sequence[str] = (), sweeps: Sequence[Sweep] = 
     if only or not sweeps:
         chosen, left_out = choose_arms(setup.dataset, setup.base, only)
     for sweep in sweeps:  # mistakes are told before anything is trained
-        for variant in sweep.variants():
-            changed(setup.base, variant.overrides)
+        sweep.require_fits(setup.base)
     studies = [chosen] if chosen else []
     studies += [sweep.variants() for sweep in sweeps]
     # Of all studies first: what is wrong with a record is told before anything is trained.

@@ -13,14 +13,12 @@ from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, Source, Sources, run_name
 from kdiffe_dgl.experiments.lock import only_one
 from kdiffe_dgl.experiments.output import (
-    FIGURES,
-    RESULTS,
     RUNS,
     TABLES,
     file_name,
     file_names,
     require_output,
-    write_figures,
+    write_results,
 )
 from kdiffe_dgl.experiments.plan import Plan, entry_config, read_plan
 from kdiffe_dgl.experiments.plan_measuring import PlanMeasuring
@@ -29,7 +27,7 @@ from kdiffe_dgl.experiments.records import Records
 from kdiffe_dgl.experiments.results import DatasetResult
 from kdiffe_dgl.experiments.study import require_optuna
 from kdiffe_dgl.experiments.summaries import dataset_tables
-from kdiffe_dgl.experiments.tables import ResultTable
+from kdiffe_dgl.experiments.tables import ResultTable, latex_tables
 from kdiffe_dgl.serving import files
 from kdiffe_dgl.serving.run_folder import installed_versions
 
@@ -101,10 +99,12 @@ class Comparison:
     def latex(self) -> str:
         """Return all tables as LaTeX, for the package booktabs."""
         head = "% Needs \\usepackage{booktabs} and a document in UTF-8.\n"
-        return head + "\n".join(table.latex() for table in self.tables())
+        return head + latex_tables(self.tables())
 
     def write(self, folder: Path | None = None) -> list[Path]:
         """Write results.json, tables.md, tables.tex, and the figures as PNG and SVG.
+
+        Figures that the results which were there before had, and these have not, are removed.
 
         Parameters
         ----------
@@ -123,10 +123,7 @@ class Comparison:
             with files.atomic_file(target / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         written = [target / name for name in texts]
-        written += write_figures(self.figures(), target / FIGURES)
-        # Last: where it is, the others are of the same results.
-        files.write_json(target / RESULTS, self.to_dict())
-        return [*written, target / RESULTS]
+        return [*written, *write_results(target, self.figures(), self.to_dict())]
 
     def _repr_html_(self) -> str:
         """Show the tables by metrics in a notebook."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.experiments.lock import LOCK
@@ -24,6 +24,7 @@ __all__ = [
     "file_names",
     "require_output",
     "write_figures",
+    "write_results",
 ]
 
 RESULTS = "results.json"
@@ -56,6 +57,50 @@ def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
                 figure.savefig(temporary, dpi=120, format=suffix)
             written.append(folder / f"{name}.{suffix}")
     return written
+
+
+def write_results(folder: Path, figures: Mapping[str, Figure], facts: Mapping[str, Any]) -> list[Path]:
+    """Write figures/, and results.json with their names; figures of earlier results that are none of them go.
+
+    Parameters
+    ----------
+    folder
+        Where to; it is there.
+    figures
+        File name without suffix -> figure.
+    facts
+        The results, as types that JSON knows.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    earlier = _figures_of(folder / RESULTS)
+    written = write_figures(figures, folder / FIGURES)
+    # Without case: on some systems such names are of one file.
+    kept = {path.name.lower() for path in written}
+    for path in (folder / FIGURES / name for name in earlier):
+        if path.name.lower() not in kept and path.is_file():
+            path.unlink()
+    # Last: where it is, the others are of the same results.
+    files.write_json(folder / RESULTS, {**facts, "figures": [path.name for path in written]})
+    return [*written, folder / RESULTS]
+
+
+def _figures_of(results: Path) -> list[str]:
+    """Return names of the files in figures/ that were written with results; none where they don't tell."""
+    try:
+        named = files.read_json(results, dict, "").get("figures")
+    except (InputError, OSError):
+        return []  # results are written anew: what is wrong with these harms nothing
+    names = named if isinstance(named, list) else []
+    # A file that somebody edited may lead elsewhere.
+    return [
+        name
+        for name in names
+        if isinstance(name, str) and re.fullmatch(r"[\w.-]+\.(png|svg)", name, re.ASCII)
+    ]
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:

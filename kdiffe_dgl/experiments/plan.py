@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import Field, field_validator
 from kdiffe_dgl.api import settings_for
 from kdiffe_dgl.config import Component, parse_config, read_yaml
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS
+from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF
 from kdiffe_dgl.experiments.study import Pruner
 from kdiffe_dgl.training.config import EvaluationConfig, RunConfig
 
@@ -99,7 +100,7 @@ class _PlanFile(Component):
     set: tuple[str, ...] = ()
     seeds: int | tuple[int, ...] = _SEEDS
     metrics: tuple[str, ...] = Field(("recall@20", "ndcg@20"), min_length=1)
-    cutoffs: tuple[Annotated[int, Field(ge=1, lt=2**31, strict=True)], ...] = Field(
+    cutoffs: tuple[Annotated[int, Field(ge=1, le=MOST_CUTOFF, strict=True)], ...] = Field(
         (5, 10, 20, 50), min_length=1
     )
     mask: tuple[Literal["train", "validation"], ...] = ("train",)
@@ -136,9 +137,8 @@ class _PlanFile(Component):
     def _known_metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for metric in value:
             name, _, cutoff = metric.partition("@")
-            if name not in ACCURACY_METRICS or not (
-                cutoff.isascii() and cutoff.isdigit() and 0 < int(cutoff) < 2**31
-            ):
+            # As results are named: recall@020 would be looked for in vain after all is trained.
+            if name not in ACCURACY_METRICS or not re.fullmatch(r"[1-9][0-9]{0,5}", cutoff):
                 raise ValueError(
                     f"metrics with a cutoff, such as recall@20, not {metric!r}; metrics: "
                     f"{', '.join(ACCURACY_METRICS)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kdiffe_dgl.errors import InputError
+from kdiffe_dgl.experiments.halving import Halving
 from kdiffe_dgl.search import Choices, Searched
 from kg_builders.errors import install_hint
 
@@ -22,6 +24,7 @@ Pruner = Literal["median", "halving", "none"]
 Values = dict[str, Any]
 
 _REASON = "reason"
+_AGAIN = "again"  # number of the interrupted trial that a trial takes up
 _STARTUP = 8  # trials drawn at random before the sampler learns, and kept from the pruner
 
 
@@ -49,6 +52,16 @@ def _forget_half_a_line(file: Path) -> None:
         if written and not written.startswith(b'{"op_code"'):
             raise ValueError("no journal")
         stream.truncate(written.rfind(b"\n") + 1)
+
+
+def _forget_the_lock(file: Path) -> None:
+    """Remove what Optuna locked the journal with in a process that was killed: it would be waited for.
+
+    Who opens a journal keeps others out of its folder, so that nobody alive can hold it.
+    """
+    for path in file.parent.glob(f"{glob.escape(file.name)}.lock*"):
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -126,13 +139,14 @@ class Study:
         stored = self._study.user_attrs.get("about")
         if stored is None:
             self._study.set_user_attr("about", dict(about))
+        elif stored != dict(about):
+            odd = next(name for name in (*about, *stored) if stored.get(name) != about.get(name))
+            raise InputError(f"{file}: is a search with another {odd}; expected the same, or another folder")
+        if not self._study.get_trials(deepcopy=False):
             inside = {
                 name: value for name, value in start.items() if name in space and space[name].holds(value)
             }
             self._study.enqueue_trial(inside)
-        elif stored != dict(about):
-            odd = next(name for name in (*about, *stored) if stored.get(name) != about.get(name))
-            raise InputError(f"{file}: is a search with another {odd}; expected the same, or another folder")
         self._running: dict[int, optuna.Trial] = {}
         self._give_up_interrupted()
 
@@ -140,7 +154,7 @@ class Study:
         package = self._optuna
         pruners: dict[str, Callable[[], Any]] = {
             "median": lambda: package.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=2),
-            "halving": package.pruners.SuccessiveHalvingPruner,
+            "halving": lambda: Halving(package, lambda trial: not self._was_interrupted(trial)),
             "none": package.pruners.NopPruner,
         }
         verbosity = package.logging.get_verbosity()
@@ -148,7 +162,11 @@ class Study:
         package.logging.set_verbosity(package.logging.WARNING)
         try:
             _forget_half_a_line(file)
-            storage = package.storages.JournalStorage(package.storages.journal.JournalFileBackend(str(file)))
+            _forget_the_lock(file)
+            # Optuna's lock is a link to the path that it is given: a relative one would lead nowhere from the
+            # folder of the journal, and Optuna would wait for such a lock for ever.
+            backend = package.storages.journal.JournalFileBackend(str(file.resolve()))
+            storage = package.storages.JournalStorage(backend)
             study: optuna.Study = package.create_study(
                 storage=storage,
                 study_name="kdiffe",
@@ -168,9 +186,28 @@ class Study:
     def _give_up_interrupted(self) -> None:
         """Let trials of a process that was stopped be tried again; they are not part of the budget."""
         state = self._optuna.trial.TrialState
+        taken_up = {trial.user_attrs.get(_AGAIN) for trial in self._study.get_trials(deepcopy=False)}
         for trial in self._study.get_trials(deepcopy=False, states=(state.RUNNING,)):
+            values = self._values_again(trial)
+            # Before the interrupted one ends: a process that is stopped in between loses nothing.
+            if values and trial.number not in taken_up:
+                self._study.enqueue_trial(values, user_attrs={_AGAIN: trial.number})
             self._study.tell(trial.number, state=state.FAIL)
-            self._study.enqueue_trial(trial.params)
+
+    def _was_interrupted(self, trial: optuna.trial.FrozenTrial) -> bool:
+        return bool(trial.state == self._optuna.trial.TrialState.FAIL and _REASON not in trial.user_attrs)
+
+    def _values_again(self, trial: optuna.trial.FrozenTrial) -> Values:
+        """Return the values to begin an interrupted trial with; empty where it is drawn anew, or had failed.
+
+        A trial of which only some values were written is drawn as a whole, by the seed of its place: to keep
+        those would draw the others differently. Only what was fixed before it began stays.
+        """
+        if _REASON in trial.user_attrs:
+            return {}
+        if trial.params.keys() >= self._space.keys():
+            return dict(trial.params)
+        return dict(trial.system_attrs.get("fixed_params", {}))
 
     def ask(self) -> tuple[int, Values]:
         """Begin a trial; returns its number and the values to try."""
@@ -231,9 +268,9 @@ class Study:
         }
         found = []
         for one in self._study.get_trials(deepcopy=False, states=tuple(names)):
-            reason = one.user_attrs.get(_REASON, "")
-            if one.state == state.FAIL and not reason:
+            if self._was_interrupted(one):
                 continue
+            reason = one.user_attrs.get(_REASON, "")
             reached = one.intermediate_values
             value = one.value if one.state == state.COMPLETE else max(reached.values(), default=None)
             seconds = float(one.user_attrs.get("seconds", 0.0))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Cell", "ResultTable", "escape_latex", "ranked"]
+__all__ = ["Cell", "ResultTable", "escape_latex", "latex_tables", "ranked"]
 
 _LATEX: Mapping[str, str] = {
     "\\": r"\textbackslash{}",
@@ -147,8 +147,15 @@ class ResultTable:
             lines += ["", _escape_markdown(note)]
         return "\n".join(lines) + "\n"
 
-    def latex(self) -> str:
-        """Return the table as LaTeX, for the package booktabs."""
+    def latex(self, label: str | None = None) -> str:
+        """Return the table as LaTeX, for the package booktabs.
+
+        Parameters
+        ----------
+        label
+            What follows ``tab:`` in its label; null: its short name.
+        """
+        label = _label(self.name) if label is None else label
         notes = " ".join([f"{self.title}.", *self.notes])
         columns = "l" + "r" * (len(self.header) - 1)
         return "\n".join(
@@ -156,7 +163,7 @@ class ResultTable:
                 r"\begin{table}",
                 r"  \centering",
                 rf"  \caption{{{escape_latex(notes)}}}",
-                rf"  \label{{tab:{re.sub(r'[^A-Za-z0-9-]+', '-', self.name)}}}",
+                rf"  \label{{tab:{label}}}",
                 rf"  \begin{{tabular}}{{{columns}}}",
                 r"    \toprule",
                 "    " + " & ".join(escape_latex(name) for name in self.header) + r" \\",
@@ -168,6 +175,30 @@ class ResultTable:
                 "",
             ]
         )
+
+
+def latex_tables(tables: Iterable[ResultTable]) -> str:
+    """Return tables for one document in LaTeX: no two of them have the same label.
+
+    Parameters
+    ----------
+    tables
+        The tables, of which short names may differ by characters alone that no label has.
+    """
+    taken: set[str] = set()
+    texts = []
+    for table in tables:
+        plain = label = _label(table.name)
+        number = 2
+        while label in taken:
+            label, number = f"{plain}-{number}", number + 1
+        taken.add(label)
+        texts.append(table.latex(label))
+    return "\n".join(texts)
+
+
+def _label(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name)
 
 
 def _piped(cells: Iterable[str]) -> str:

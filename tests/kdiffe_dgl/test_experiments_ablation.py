@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from refusals import refused
 
 from kdiffe_dgl.api import settings_for
 from kdiffe_dgl.cli import main
@@ -124,6 +125,37 @@ def test_sweeps_that_are_none_are_refused(text: str) -> None:
         read_sweep(text)
 
 
+def test_a_value_of_a_sweep_may_be_a_list() -> None:
+    assert read_sweep("sampling.fanouts=[5,5], [10, [1,2]],[]").values == ("[5,5]", "[10, [1,2]]", "[]")
+    assert read_sweep("x={a: 1, b: '],'},\"b,c\",it's,d").values == (
+        "{a: 1, b: '],'}", '"b,c"', "it's", "d",
+    )  # fmt: skip
+    base = resolve({}, model="kdiffe")
+    variants = read_sweep("sampling.fanouts=[5,5],[10,10]").variants()
+    settings = [changed(base, variant.overrides).to_dict()["model"] for variant in variants]
+    assert [one["sampling"]["fanouts"] for one in settings] == [[5, 5], [10, 10]]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sampling.fanouts=[5,5],[10", "--vary model.sampling.fanouts=[10: the value is not valid YAML"),
+        (
+            "attention.epsilon=0,high",
+            "--vary model.attention.epsilon=high: model.attention.epsilon is 'high'",
+        ),
+        ("atention.epsilon=0", "--vary model.atention.epsilon=0: unknown key"),
+    ],
+)
+def test_sweeps_that_do_not_fit_are_refused_by_the_name_of_their_option(
+    folder: Path, tmp_path: Path, text: str, told: str
+) -> None:
+    arguments = ["ablate", "--data", str(folder), "--out", str(tmp_path / "out"), "--vary", text]
+    message = refused(CliRunner().invoke(main, arguments))
+    assert message.startswith(f"error: {told}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_compares_arms_and_varies_settings(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["ablate", "--data", str(folder), "--out", str(out), "--seeds", "1", "--quiet"]
@@ -148,6 +180,9 @@ def test_the_command_compares_arms_and_varies_settings(folder: Path, tmp_path: P
     assert again.arms is not None
     assert json.loads(json.dumps(again.arms.result.to_dict()))["entries"] == facts["arms"]["entries"]
     assert sorted(path.stat().st_mtime_ns for path in (out / "runs").rglob("metrics.json")) == runs
+    # The curve of a setting that is not varied any more goes with its results.
+    again.write(out)
+    assert {path.stem for path in (out / "figures").iterdir()} == {"arms", "differences"}
 
 
 class Told(NoWatcher):

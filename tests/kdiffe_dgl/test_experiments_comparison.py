@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -304,7 +305,9 @@ def test_settings_differ_by_data_set(tmp_path, tiny_dataset):
         ({"seeds": [-1]}, "plan: seeds is [-1]; expected seeds from 0, less than 2**31"),
         ({"seeds": [2**70]}, "expected seeds from 0, less than 2**31"),
         ({"metrics": [f"recall@{10**20}"]}, "expected metrics with a cutoff"),
-        ({"cutoffs": [10**15]}, "plan: cutoffs[0] is 1000000000000000; expected a number less than"),
+        ({"metrics": [f"recall@{'9' * 5000}"]}, "expected metrics with a cutoff"),
+        ({"metrics": ["recall@020"]}, "expected metrics with a cutoff, such as recall@20, not 'recall@020'"),
+        ({"cutoffs": [10**15]}, "plan: cutoffs[0] is 1000000000000000; expected a number of at most 1000000"),
         ({"output": "plan.yaml/sub"}, "plan.yaml/sub: can't be written to"),
         ({"seeds": [1, 1]}, "expected a list of different seeds"),
         ({"reference": "Z"}, "plan: reference 'Z' is no entry; expected one of EASE"),
@@ -329,6 +332,28 @@ def test_the_command_refuses_bad_plans_in_one_sentence(tmp_path):
     told = refused(CliRunner().invoke(main, ["compare", str(tmp_path / "plan.yaml")]))
     assert "plan.yaml, line 4: is not valid YAML (the key 'x' stands twice)" in told
     assert "no such configuration file" in refused(CliRunner().invoke(main, ["compare", "nowhere.yaml"]))
+
+
+def test_labels_differ_and_figures_of_a_data_set_that_left_the_plan_go(folder, tmp_path: Path):
+    plan = {**PLAN, "entries": {"EASE": {"model": "ease"}}, "seeds": 1, "output": tmp_path / "out"}
+    made = compare({**plan, "datasets": {name: folder / "data" for name in ("A 1", "A-1", "B")}})
+    made.write()
+    labels = re.findall(r"\\label{(.*)}", made.latex())
+    assert {"tab:A-1", "tab:A-1-2", "tab:B"} <= set(labels)
+    assert len(set(labels)) == len(labels) == len(made.tables())
+    figures = tmp_path / "out" / "figures"
+    (figures / "B-mine.png").write_bytes(b"of the user")
+    before = {path.name for path in figures.iterdir()}
+    assert {"A-1-metrics.png", "A-1-2-metrics.svg", "B-metrics.png"} <= before
+    compare({**plan, "datasets": {"A 1": folder / "data"}}).write()
+    after = {path.name for path in figures.iterdir()}
+    assert after == {"B-mine.png", *(name for name in before if re.match("A-1-[a-z]", name))}
+    # What a results.json of somebody else names is left alone, as is what lies elsewhere.
+    (tmp_path / "out" / "results.json").write_text('{"figures": ["../mine.png", 3, "B-mine.txt"]}')
+    (tmp_path / "out" / "mine.png").write_bytes(b"of the user")
+    compare({**plan, "datasets": {"A 1": folder / "data"}}).write()
+    assert (tmp_path / "out" / "mine.png").exists()
+    assert {path.name for path in figures.iterdir()} == after
 
 
 def test_file_names_are_safe_and_differ():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 
 import pytest
 from rich.console import Console
 
-from kdiffe_dgl.experiments.tables import Cell, ResultTable, escape_latex, ranked
+from kdiffe_dgl.experiments.tables import Cell, ResultTable, escape_latex, latex_tables, ranked
 
 STRANGE = r"a_b & 50% #1 {x} ~^\ $y$ [z] <p> |q| *r* ±"
 TABLE = ResultTable(
@@ -57,6 +58,13 @@ def test_latex_marks_and_escapes():
             depth += 1 if character == "{" else -1
             assert depth >= 0
     assert depth == 0
+
+
+def test_tables_of_one_document_have_labels_of_their_own():
+    names = ("A 1", "A-1", "A-1-2", "a-1", "电影", "书")
+    tables = [ResultTable("t", ("", "n"), (), (), name) for name in names]
+    labels = re.findall(r"\\label{tab:(.*)}", latex_tables(tables))
+    assert labels == ["A-1", "A-1-2", "A-1-2-2", "a-1", "-", "--2"]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -187,6 +188,93 @@ def test_half_a_line_of_a_killed_process_is_forgotten(tmp_path):
     assert len(again.ended()) == 2
     assert run(again, 1) == whole[2:]
     assert len(study(tmp_path / "journal").ended()) == 3
+
+
+def test_a_search_that_was_stopped_after_any_line_goes_on_as_if_it_had_not_been(tmp_path):
+    whole = tmp_path / "whole"
+    run(study(whole), 2)
+    early = whole.read_bytes().count(b"\n")
+    run(study(whole), 7)
+    late = whole.read_bytes().count(b"\n")
+    run(study(whole), 1)
+    lines = whole.read_bytes().splitlines(keepends=True)
+    expected = [(trial.state, trial.value, trial.values) for trial in study(whole).ended()]
+    assert expected[0][2]["x"] == 0.5
+    # While the first trials were chosen and tried, and one that the sampler has learned for.
+    for place in (*range(early), *range(late, len(lines))):
+        part = tmp_path / f"part-{place}"
+        part.write_bytes(b"".join(lines[:place]))
+        again = study(part)
+        wanted = expected[: 3 if place < early else 10]
+        run(again, len(wanted) - len(again.ended()))
+        assert [(trial.state, trial.value, trial.values) for trial in again.ended()] == wanted, place
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_trials_that_were_interrupted_stop_no_others(tmp_path, pruner):
+    def search(file: Path, interrupted: bool) -> list[tuple]:
+        one, begun = study(file, pruner=pruner), 0
+        while len(one.ended()) < 30:
+            number, values = one.ask()
+            begun += 1
+            if interrupted and begun % 2:
+                # After some epochs, which the journal knows of; epochs come to more than 200 with the trials.
+                for epoch in range(1, 40):
+                    if not one.promising(number, epoch, values["x"] + epoch / 500):
+                        break
+                one = study(file, pruner=pruner)
+                continue
+            last = 190 + 10 * len(one.ended())
+            going = all(
+                one.promising(number, epoch, values["x"] + epoch / 500)
+                for epoch in (*range(1, 40), *range(40, last, 50), last)
+            )
+            one.end(number, values["x"] if going else None, 1.0)
+        return [(trial.state, trial.value, trial.epochs, trial.values) for trial in one.ended()]
+
+    whole = search(tmp_path / "whole", interrupted=False)
+    assert {state for state, *_ in whole} == {"complete", "pruned"}
+    assert search(tmp_path / "part", interrupted=True) == whole
+
+
+def test_trials_are_taken_up_again_once_however_often_a_search_is_stopped(tmp_path):
+    whole = run(study(tmp_path / "whole"), 3)
+    study(tmp_path / "part").ask()
+    study(tmp_path / "part")
+    lines = (tmp_path / "part").read_bytes().splitlines(keepends=True)
+    assert b'"again"' in lines[-2]
+    # It was stopped between the two lines: the trial waits to be tried, but has not ended yet.
+    (tmp_path / "part").write_bytes(b"".join(lines[:-1]))
+    assert run(study(tmp_path / "part"), 3) == whole
+    # And here after the reason of a failure was written, before its end.
+    failing = study(tmp_path / "failed")
+    number, _ = failing.ask()
+    failing.end(number, None, 1.0, "it diverged")
+    lines = (tmp_path / "failed").read_bytes().splitlines(keepends=True)
+    (tmp_path / "failed").write_bytes(b"".join(lines[:-1]))
+    again = study(tmp_path / "failed")
+    assert [trial.reason for trial in again.ended()] == ["it diverged"]
+    _, values = again.ask()
+    assert values["x"] != 0.5
+
+
+def test_what_a_killed_process_locked_the_journal_with_is_not_waited_for(tmp_path):
+    run(study(tmp_path / "study.jsonl"), 1)
+    for name in ("study.jsonl.lock", "study.jsonl.lock0f1e.rename"):
+        (tmp_path / name).symlink_to("searches/study.jsonl")
+    (tmp_path / "study.jsonl.lock.txt").write_text("a note")
+    # In a process of its own, which can be ended.
+    code = (
+        "from pathlib import Path\n"
+        "from kdiffe_dgl.experiments.study import Study\n"
+        "from kdiffe_dgl.search import Between\n"
+        "space = {'x': Between(0.0, 1.0)}\n"
+        "one = Study(Path('study.jsonl'), {'model': 'm'}, space, {'x': 0.5}, 0, 'median')\n"
+        "one.end(one.ask()[0], 1.0, 0.5)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    assert len(study(tmp_path / "study.jsonl").ended()) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"study.jsonl", "study.jsonl.lock.txt"}
 
 
 @pytest.fixture(scope="module")
