@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Literal
 
 import polars as pl
 
-__all__ = ["TAG", "clean_text", "fold_case", "number_of", "spelling_key", "stop_words"]
+__all__ = ["HIDDEN", "TAG", "Decimal", "clean_text", "fold_case", "number_of", "spelling_key", "stop_words"]
+
+Decimal = Literal[".", ","]
+"""What stands before the decimals of a number."""
 
 # Only entities that end properly: "&copy" in "Rock&copying" is no entity.
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 TAG = r"<[a-zA-Z/!][^<>]*>"
 """An HTML tag or comment; a text such as "<3" or "a < b" holds none."""
 
-_HIDDEN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>"
+HIDDEN = r"(?is)<script(?:[\s/][^>]*)?>.*?</script\s*>|<style(?:[\s/][^>]*)?>.*?</style\s*>"
+"""What HTML doesn't show: a program or a style, with its tags; to be taken out before ``TAG``."""
+
 _CURRENCY = r"(?:[$€£¥₹]|[A-Z]{2,3}\$|[A-Z]{3})"
 _PRICE = rf"^(?:{_CURRENCY}\s*)?(-?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?)(?:\s*{_CURRENCY})?$"
+# The same with a decimal comma; between thousands may be a full stop, a space or an apostrophe.
+_COMMA_PRICE = rf"^(?:{_CURRENCY}\s*)?(-?(?:\d{{1,3}}(?:[.\s'’]\d{{3}})+|\d+)(?:,\d+)?)(?:\s*{_CURRENCY})?$"
 _CONTROL = r"[\p{Cc}\p{Cf}]"
 _LATIN_MARKS = r"(\p{Latin})[\x{0300}-\x{036F}]+"
 # Punctuation and separators, but not "#", which tells "C#" from "C". Symbols such as "+" or "<" stay.
@@ -81,14 +89,26 @@ def spelling_key(values: pl.Series) -> pl.Series:
     )
 
 
-def number_of(values: pl.Series) -> pl.Series:
-    """Read numbers, also prices with their currency and commas between thousands; null for anything else.
+def number_of(values: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Read numbers, also prices with their currency and marks between thousands; null for anything else.
+
+    Parameters
+    ----------
+    decimal
+        What stands before the decimals. With a comma, thousands may have a full stop, a space or an
+        apostrophe between them; with a full stop, a comma.
 
     Examples
     --------
     >>> number_of(pl.Series(["12.5", "$1,299.00", "20 EUR", "1e3", "see price in cart"])).to_list()
     [12.5, 1299.0, 20.0, 1000.0, None]
+    >>> number_of(pl.Series(["12,5", "1.299,00 €", "20 EUR", "12.5"]), decimal=",").to_list()
+    [12.5, 1299.0, 20.0, None]
     """
+    if decimal == ",":
+        amount = values.cast(pl.Utf8).str.extract(_COMMA_PRICE)
+        plain = amount.str.replace_all(r"[.\s'’]", "").str.replace(",", ".", literal=True)
+        return plain.cast(pl.Float64, strict=False)
     plain = values.cast(pl.Float64, strict=False)
     if plain.null_count() == values.null_count():
         return plain
@@ -107,7 +127,7 @@ def stop_words() -> frozenset[str]:
 def _drop_tags(values: pl.Series) -> pl.Series:
     if not values.str.contains("<", literal=True).any():
         return values
-    return values.str.replace_all(_HIDDEN, " ").str.replace_all(TAG, " ")
+    return values.str.replace_all(HIDDEN, " ").str.replace_all(TAG, " ")
 
 
 def _decode_entities(values: pl.Series) -> pl.Series:

@@ -12,9 +12,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from kg_builders.errors import InputError
 
-__all__ = ["StrictModel", "load_yaml", "nearest", "parse_settings"]
+__all__ = ["StrictModel", "load_yaml", "nearest", "parse_settings", "shown"]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_SHOWN = 60
+_EXPECTED = {
+    "model_type": "settings, each a key with its value",
+    "model_attributes_type": "settings, each a key with its value",
+    "dict_type": "keys with their values",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -32,6 +41,20 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(choices)}"
 
 
+def shown(value: Any) -> str:
+    """Return how a message quotes a value, cut where it is long.
+
+    Examples
+    --------
+    >>> shown("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'..."
+    """
+    if isinstance(value, (str, bytes)) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r}..."
+    text = repr(value)
+    return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}..."
+
+
 class StrictModel(BaseModel):
     """A frozen model that refuses unknown keys and offers the nearest valid one."""
 
@@ -43,7 +66,7 @@ class StrictModel(BaseModel):
         if isinstance(data, Mapping):
             for key in data:
                 if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}{nearest(key, cls.model_fields)}")
+                    raise ValueError(f"unknown key {shown(key)}{nearest(key, cls.model_fields)}")
         return data
 
 
@@ -96,21 +119,25 @@ def _explain(error: ValidationError) -> str:
     kind, context = first["type"], first.get("ctx", {})
     if kind == "union_tag_invalid":
         choices = [choice.strip(" '") for choice in context["expected_tags"].split(",")]
-        what = f"unknown {context['discriminator'].strip(chr(39))} {context['tag']!r}"
+        what = f"unknown {context['discriminator'].strip(chr(39))} {shown(context['tag'])}"
         message = f"{what}{nearest(context['tag'], choices)}"
     elif kind == "literal_error":
         choices = [choice.strip(" '") for choice in context["expected"].replace(" or ", ",").split(",")]
-        message = f"unknown value {first['input']!r}{nearest(first['input'], choices)}"
+        message = f"unknown value {shown(first['input'])}{nearest(first['input'], choices)}"
     elif kind == "value_error":
         message = str(context["error"])
     elif kind == "missing":
         message = "is missing"
     elif kind == "union_tag_not_found":
         message = f"lacks the key {context['discriminator']}"
+    elif kind in _EXPECTED:
+        message = f"expected {_EXPECTED[kind]}, got {shown(first['input'])}"
+    elif kind == "too_short":
+        message = f"has {context['actual_length']} entries; expected at least {context['min_length']}"
     else:
         given = first["input"]
         message = f"{first['msg'][0].lower()}{first['msg'][1:]}" + (
-            "" if isinstance(given, (dict, list)) else f", got {given!r}"
+            "" if isinstance(given, (dict, list)) else f", got {shown(given)}"
         )
     place = _place(first["loc"])
     return f"{place}: {message}" if place else message

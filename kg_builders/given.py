@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from kg_builders.config import shown
 from kg_builders.errors import InputError
 from kg_builders.expand import ExpansionReport, extract_neighbourhood
 from kg_builders.label_link import LabelLinkReport, link_by_label
@@ -78,7 +79,7 @@ def link_given(
     Raises
     ------
     InputError
-        If a file can't be read, or the parts don't fit together.
+        If a file can't be read, or the parts don't fit together, such as an id map of other items.
     """
     external, entities, bad = _read(given, folder)
     review, labels = reviewed, None
@@ -89,6 +90,8 @@ def link_given(
             review = read_review(folder / given.review, external=True)
         links, review, labels = link_by_label(catalogue, entities, given.by_label, review)
         external = replace(external, links=links, link_file="labels")
+    else:
+        _refuse_strangers(external, catalogue)
     expansion = None
     if given.neighbourhood is not None:
         around = given.neighbourhood
@@ -107,6 +110,27 @@ def link_given(
     if entities is not None:
         graph = _named(graph, entities, given.entity)
     return LinkedGraph(graph, report, labels, review if labels is not None else None, expansion, bad)
+
+
+def _refuse_strangers(external: ExternalTriples, catalogue: pl.DataFrame) -> None:
+    """Refuse an id map none of whose items is in the catalogue, or none of whose entities has a triple."""
+    links = external.links
+    known = links.join(catalogue.select(pl.col("id").cast(pl.Utf8).alias("item")), on="item", how="semi")
+    if known.is_empty():
+        raise InputError(
+            f"{external.link_file}: links no item of the catalogue, whose ids look like "
+            f"{_example(catalogue['id'])}; its own look like {_example(links['item'])}"
+        )
+    ends = pl.concat([external.triples["head"], external.triples["tail"].alias("head")])
+    if not known["entity"].is_in(ends.unique().implode()).any():
+        raise InputError(
+            f"{external.link_file}: no entity that it links is in {external.file}, whose entities look like "
+            f"{_example(ends)}; its own look like {_example(known['entity'])}"
+        )
+
+
+def _example(ids: pl.Series) -> str:
+    return shown(str(ids[0])) if len(ids) else "none"
 
 
 def _read(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from kg_builders.sources.delimited import DELIMITERS, LINE, delimited_blocks
 from kg_builders.sources.json_fields import all_json_fields
 from kg_builders.sources.mapping import TableMapping, parse_mapping
 from kg_builders.sources.roles import InferredField, choose_id, choose_label, judge_column
+from kg_builders.sources.sniffing import sniff_dialect
 from kg_builders.sources.staging import ROW, concat_records
 from kg_builders.sources.streams import file_name, first_bytes, sniff_lines
 from kg_builders.sources.tabular import parquet_blocks
@@ -124,7 +124,10 @@ class InferredMapping:
             "file": self.file,
             "sample": self.sample,
             "mapping": _plain_mapping(self.mapping),
-            "fields": [{**vars(field), "examples": list(field.examples)} for field in self.fields],
+            "fields": [
+                {**vars(field), "examples": list(field.examples), "options": dict(field.options)}
+                for field in self.fields
+            ],
             "bad": self.bad.to_dict(),
             "notes": list(self.notes),
         }
@@ -192,85 +195,27 @@ def _open(path: str | Path, bad: BadRecords) -> tuple[dict[str, Any], Iterator[p
     """Tell the format by what the file holds; return the mapping's options and the records."""
     if first_bytes(path, 4) == b"PAR1":
         return {"format": "parquet"}, parquet_blocks(path, None, bad, None)
-    lines = [line.strip() for line in sniff_lines(path, _SNIFFED).lines if line.strip()]
+    sniffed = sniff_lines(path, _SNIFFED).lines
+    lines = [line.strip() for line in sniffed if line.strip()]
     if not lines:
         raise InputError(f"{path}: is empty; expected at least one line")
     if lines[0].startswith(b"["):
         raise InputError(f"{path}: is one JSON list; expected JSON lines, an object each")
     if sum(line.startswith(b"{") for line in lines) > len(lines) / 2:
         return {"format": "jsonl"}, all_json_fields(path, None, bad, None)
-    encoding, texts = _decoded(lines)
-    delimiter = _delimiter(texts)
-    if delimiter is None:
-        raise InputError(f"{path}: no delimiter splits its lines into the same number of values")
-    options: dict[str, Any] = {"format": "tsv" if delimiter == "\t" else "csv", "encoding": encoding}
+    dialect = sniff_dialect(sniffed, len(sniffed) < _SNIFFED)
+    if dialect is None:
+        raise InputError(f"{path}: no delimiter splits its records into the same number of values")
+    delimiter = dialect.delimiter
+    options: dict[str, Any] = {"format": "tsv" if delimiter == "\t" else "csv", "encoding": dialect.encoding}
     if delimiter not in ("\t", ","):
         options["delimiter"] = delimiter
-    columns = _columns(texts, delimiter)
-    if columns is not None:
-        options["columns"] = columns
-    quote = '"' if len(delimiter) == 1 and not _bare_quotes(texts, delimiter) else None
-    if quote is None and len(delimiter) == 1:
+    if dialect.columns is not None:
+        options["columns"] = list(dialect.columns)
+    if dialect.quote is None and len(delimiter) == 1:
         options["quote"] = None
-    return options, delimited_blocks(path, delimiter, columns, quote, bad=bad, encoding=encoding)
-
-
-def _bare_quotes(texts: list[str], delimiter: str) -> bool:
-    """Whether values begin with quotation marks that don't enclose them, as in ``"Weird Al" Yankovic``."""
-    for text in texts:
-        try:
-            list(csv.reader([text], delimiter=delimiter, strict=True))
-        except csv.Error as error:
-            # A quotation that goes on in the next line is none of these.
-            if "expected after" in str(error):
-                return True
-    return False
-
-
-def _decoded(lines: list[bytes]) -> tuple[str, list[str]]:
-    for encoding in ("utf-8", "latin-1"):
-        try:
-            return encoding, [line.decode(encoding) for line in lines]
-        except UnicodeDecodeError:
-            continue
-    raise AssertionError("Latin-1 decodes every byte")
-
-
-def _rows(texts: list[str], delimiter: str) -> list[list[str]]:
-    if len(delimiter) > 1:
-        return [text.split(delimiter) for text in texts]
-    return [next(csv.reader([text], delimiter=delimiter)) for text in texts]
-
-
-def _delimiter(texts: list[str]) -> str | None:
-    """Return what splits most lines into the same number of values, the most of them."""
-    best, most = None, 1
-    for delimiter in ("\t", "::", ";", "|", ","):
-        widths = pl.Series([len(row) for row in _rows(texts, delimiter)])
-        common = int(widths.mode().max())  # type: ignore[arg-type]
-        if common > most and (widths == common).mean() >= 0.8:  # type: ignore[operator]
-            best, most = delimiter, common
-        # A comma is frequent in texts, so that it has to split into more than the others do.
-    return best
-
-
-def _columns(texts: list[str], delimiter: str) -> list[str] | None:
-    """Return names for the columns of a file without a header; None if its first line is one.
-
-    A header has different, filled values, none of which is a number or an address.
-    """
-    rows = _rows(texts, delimiter)
-    first = [value.strip() for value in rows[0]]
-    names = all(first) and len(set(first)) == len(first)
-    data = any(value.replace(".", "", 1).replace("-", "", 1).isdigit() or "://" in value for value in first)
-    recurs = len(rows) > 1 and any(
-        sum(row[place] == value for row in rows[1:] if len(row) > place) > len(rows) / 10
-        for place, value in enumerate(first)
-    )
-    return (
-        None
-        if names and not data and not recurs
-        else [f"column_{place}" for place in range(1, len(first) + 1)]
+    return options, delimited_blocks(
+        path, delimiter, dialect.columns, dialect.quote, bad=bad, encoding=dialect.encoding
     )
 
 
@@ -291,7 +236,7 @@ def _free(name: str) -> str:
 
 
 def _field(field: InferredField) -> dict[str, Any]:
-    options: dict[str, Any] = {"type": _TYPES.get(field.role, "text")}
+    options: dict[str, Any] = {"type": _TYPES.get(field.role, "text"), **field.options}
     if _free(field.name) != field.name:
         options["column"] = field.name
     if field.delimiter is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from kg_builders.config import StrictModel, load_yaml, parse_settings
+from kg_builders.config import StrictModel, load_yaml, parse_settings, shown
+from kg_builders.errors import InputError
 from kg_builders.label_link import LabelLinkSettings
 from kg_builders.modality import ModalitySettings
 from kg_builders.prune import PruneSettings
@@ -180,12 +182,22 @@ Source = Annotated[
 ExternalSettings = Annotated[RecbolePair | TriplesPair | RdfGraph, Field(discriminator="kind")]
 
 
+def _form_of(rules: Any) -> str:
+    """Tell rules from the name of some, so that a message is about what was meant."""
+    return "file" if isinstance(rules, str) else "inline"
+
+
+RulesOrName = Annotated[
+    Annotated[str, Tag("file")] | Annotated[Rules, Tag("inline")], Discriminator(_form_of)
+]
+
+
 class Recipe(StrictModel):
     """What a knowledge graph is made from; paths are relative to the recipe's folder."""
 
     source: Source | None = None
     """Item records."""
-    rules: str | Rules | None = None
+    rules: RulesOrName | None = None
     """Rules for them: the name of a preset, a file, or the rules themselves."""
     max_bad: float = Field(default=0.01, ge=0.0, le=1.0)
     """Share of bad records that is left out; past it, the build stops."""
@@ -208,6 +220,10 @@ class Recipe(StrictModel):
 
 def parse_recipe(data: Any, where: str = "recipe") -> Recipe:
     """Validate a recipe given as plain Python values; ``where`` names it in messages."""
+    if not isinstance(data, (Mapping, Recipe)):
+        raise InputError(
+            f"{where}: holds {shown(data)}; expected a recipe, in YAML, with keys such as source and rules"
+        )
     return parse_settings(Recipe, data, where)
 
 

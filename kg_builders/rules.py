@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from kg_builders.clean import Decimal
 from kg_builders.config import StrictModel, load_yaml, nearest, parse_settings
 from kg_builders.errors import InputError
 from kg_builders.schema import ITEM
@@ -124,7 +125,10 @@ class CategoricalRule(NamedRule):
 
 
 class ListRule(NamedRule):
-    """Several values an item: a list, or a text with a delimiter."""
+    """Several values an item: a list, or a text with a delimiter.
+
+    A text that is a list in brackets, such as ``['red', 'blue']``, gives the values of that list.
+    """
 
     kind: Literal["list"]
     delimiter: str | None = Field(default=None, min_length=1)
@@ -230,6 +234,8 @@ class NumberRule(TolerantRule):
     """Number of quantile bins, each with about as many items."""
     edges: tuple[float, ...] = ()
     """Bounds between given bins, ascending; a number on a bound is in the upper bin."""
+    decimal: Decimal = "."
+    """What stands before the decimals where the field is a text: with ``","``, ``1.299,00 €`` is read."""
 
     @model_validator(mode="after")
     def _check_bins(self) -> NumberRule:
@@ -296,8 +302,19 @@ class Rules(StrictModel):
 
     label: str | None = None
     """Field that names an item for people."""
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...]
     """One entry a relation."""
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _refuse_none(cls, value: Any) -> Any:
+        # A file of which all is commented out gives null.
+        if value is None or value in ([], ()):
+            raise ValueError(
+                "holds no rule; expected at least one, such as {kind: categorical, field: brand}, or one of "
+                "those that are comments without its #"
+            )
+        return value
 
 
 def preset_names() -> list[str]:

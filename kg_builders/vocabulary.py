@@ -123,7 +123,7 @@ def _years(rule: YearRule | DecadeRule, values: pl.DataFrame) -> pl.DataFrame:
 
 @_entities.register
 def _bins(rule: NumberRule, values: pl.DataFrame) -> pl.DataFrame:
-    number = number_of(values["text"])
+    number = number_of(values["text"], rule.decimal)
     good = number.is_finite().fill_null(False)
     sizes = np.asarray(values["n"].filter(good), dtype=np.int64)
     found = np.asarray(number.filter(good), dtype=np.float64)

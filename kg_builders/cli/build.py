@@ -17,6 +17,7 @@ from kg_builders.errors import InputError
 from kg_builders.output import require_free, write_build
 from kg_builders.recipe import Recipe, load_recipe, parse_recipe
 from kg_builders.review import read_review
+from kg_builders.sources.tabular import table_format
 
 __all__ = ["build"]
 
@@ -93,7 +94,7 @@ def build(
     else:
         if source is not None or source_path is not None or mapping is not None:
             raise InputError(f"{recipe}: names the source; expected no --source, --input or --mapping")
-        chosen, folder = _changed(load_recipe(recipe), changes), recipe.parent
+        chosen, folder = _changed(_load(recipe), changes), recipe.parent
     check_interactions(interactions, chosen.prune)
     with PhaseProgress(quiet) as progress, open_engine(engine_name, master) as engine:
         kg, report = build_graph(
@@ -110,6 +111,16 @@ def build(
     if not quiet:
         click.echo(render(report.render()), nl=False)
     click.echo("nothing is written: a dry run" if dry_run else f"written to {out}")
+
+
+def _load(recipe: Path) -> Recipe:
+    # YAML is read from JSON too, so that a recipe may be called .json.
+    if table_format(recipe) is not None and recipe.suffix.lower() != ".json":
+        raise InputError(
+            f"{recipe}: is a table by its ending; expected a recipe, or --source table --input {recipe} "
+            "with --rules"
+        )
+    return load_recipe(recipe)
 
 
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:

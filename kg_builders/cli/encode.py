@@ -48,6 +48,7 @@ __all__ = ["encode"]
 )
 @out_option("out", "The .npy file, or a folder for it.")
 @click.option("--force", is_flag=True, help="Encode again what has been encoded before.")
+@click.option("--overwrite", is_flag=True, help="Replace a matrix that was not encoded here.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def encode(
     *,
@@ -64,6 +65,7 @@ def encode(
     fill: Any,
     out: Path | None,
     force: bool,
+    overwrite: bool,
     quiet: bool,
 ) -> None:
     """Encode items as a matrix, a row an item, with a record of what was encoded beside it."""
@@ -97,6 +99,7 @@ def encode(
             fill=fill,
             force=force,
             progress=progress.count,
+            overwrite=overwrite,
         )
     click.echo(result.sentence())
 

@@ -28,6 +28,7 @@ from kg_builders.encoders.store import (
     fill_missing,
     publish_features,
     read_features_record,
+    refuse_strange_matrix,
 )
 from kg_builders.errors import InputError
 from kg_builders.sources import ItemRecords
@@ -97,6 +98,7 @@ def encode_items(
     fill: Literal["mean", "zeros"] = "mean",
     force: bool = False,
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> EncodeResult:
     """Encode what is known of items, and store the matrix with a record of what was encoded.
 
@@ -124,6 +126,8 @@ def encode_items(
         Whether to encode again what has been encoded before.
     progress
         Called with the number of items done and of all.
+    overwrite
+        Whether a matrix that no encoder wrote, or that was changed since, may be replaced.
 
     Returns
     -------
@@ -132,7 +136,8 @@ def encode_items(
     Raises
     ------
     InputError
-        If the inputs are not there, none can be encoded, or a library or a model is missing.
+        If the inputs are not there, none can be encoded, a library or a model is missing, or ``out`` is a
+        matrix that no encoder wrote and ``overwrite`` isn't set.
     """
     chosen = create_encoder(encoder) if isinstance(encoder, str) else encoder
     table = ItemRecords(records) if isinstance(records, pl.DataFrame) else records
@@ -157,7 +162,7 @@ def encode_items(
     else:
         assert path_field is not None
         inputs, problems = files_from_field(table, ids, path_field, base)
-    return encode_inputs(inputs, ids, chosen, out, fill, force, progress, problems)
+    return encode_inputs(inputs, ids, chosen, out, fill, force, progress, problems, overwrite)
 
 
 def encode_inputs(
@@ -169,6 +174,7 @@ def encode_inputs(
     force: bool = False,
     progress: Progress | None = None,
     known_problems: dict[int, str] | None = None,
+    overwrite: bool = False,
 ) -> EncodeResult:
     """Encode inputs that are already gathered; ``encode_items`` explains the rest.
 
@@ -194,6 +200,8 @@ def encode_inputs(
     )
     if not force and (before := _same_before(path, record)) is not None:
         return EncodeResult(path, before, skipped=True)
+    if not overwrite:
+        refuse_strange_matrix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _Partial(path, record, encoder.batch_size, len(inputs))
     if force:

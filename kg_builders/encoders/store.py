@@ -24,6 +24,7 @@ __all__ = [
     "publish_features",
     "read_features_record",
     "record_path",
+    "refuse_strange_matrix",
     "write_features",
 ]
 
@@ -149,6 +150,30 @@ def publish_features(written: Path, path: Path, record: FeatureRecord) -> Featur
     finally:
         temporary.unlink(missing_ok=True)
     return record
+
+
+def refuse_strange_matrix(path: str | Path) -> None:
+    """Refuse to replace a matrix, or a file beside it, that no encoder wrote.
+
+    Raises
+    ------
+    InputError
+        If there is a file in the matrix's place or its record's, and they don't fit together.
+    """
+    path, beside = Path(path), record_path(path)
+    if not any(file.exists() or file.is_symlink() for file in (path, beside)):
+        return
+    try:
+        # A record whose matrix is gone is an encoder's too.
+        record = read_features_record(path, verify=path.exists())
+    except InputError:
+        record = None
+    if record is None:
+        file = path if path.exists() else beside
+        raise InputError(
+            f"{file}: exists already, and not as an encoder wrote it; expected a new name, or permission to "
+            "replace it (--overwrite)"
+        )
 
 
 def read_features_record(path: str | Path, verify: bool = False) -> FeatureRecord | None:

@@ -7,6 +7,7 @@ from typing import Any
 import narwhals as nw
 
 from kg_builders.extraction.facts import Context, Facts, Relation, oriented
+from kg_builders.extraction.splitting import split_texts
 from kg_builders.extraction.values import long_form
 from kg_builders.extraction_report import Dropped
 from kg_builders.rules import ReferenceRule
@@ -85,10 +86,9 @@ def apply_references(rule: ReferenceRule, context: Context) -> Facts:
 
 
 def _ids(rule: ReferenceRule, context: Context) -> nw.LazyFrame[Any]:
-    column = nw.col(rule.field)
     if rule.delimiter is not None:
-        column = context.engine.split(column, rule.delimiter)
-    values = context.frame.select("row", column.alias("raw"))
+        return long_form(split_texts(rule.field, rule.delimiter, context))
+    values = context.frame.select("row", nw.col(rule.field).alias("raw"))
     if isinstance(values.collect_schema()["raw"], nw.List):
         values = values.explode("raw")
     return long_form(values.with_columns(nw.col("raw").cast(nw.String())))

@@ -14,6 +14,7 @@ import polars as pl
 
 from kg_builders.errors import InputError
 from kg_builders.extraction.facts import ENTITY_COLUMNS, Context, Facts, Relation, oriented
+from kg_builders.extraction.splitting import split_texts
 from kg_builders.extraction.words import NOT_A_WORD, word_lists
 from kg_builders.extraction_report import Dropped, merged_spellings
 from kg_builders.rules import BaseRule, KeywordRule, ListRule, NamedRule, TolerantRule, ValueRule
@@ -178,10 +179,9 @@ def _values(rule: BaseRule, context: Context) -> nw.LazyFrame[Any]:
 
 @_values.register
 def _list_values(rule: ListRule, context: Context) -> nw.LazyFrame[Any]:
-    column = nw.col(rule.field)
     if rule.delimiter is not None:
-        column = context.engine.split(column, rule.delimiter)
-    return long_form(context.frame.select("row", column.alias("raw")).explode("raw"))
+        return long_form(split_texts(rule.field, rule.delimiter, context))
+    return long_form(context.frame.select("row", nw.col(rule.field).alias("raw")).explode("raw"))
 
 
 @_values.register

@@ -6,7 +6,7 @@ from typing import Any
 
 import narwhals as nw
 
-from kg_builders.clean import TAG
+from kg_builders.clean import HIDDEN, TAG
 from kg_builders.extraction.facts import Context
 
 __all__ = ["NOT_A_WORD", "word_lists"]
@@ -35,6 +35,6 @@ def word_lists(field: str, context: Context) -> nw.LazyFrame[Any]:
     words = nw.col("raw").cast(nw.String())
     for entity, character in _COMMON_ENTITIES.items():
         words = words.str.replace_all(entity, character, literal=True)
-    for pattern in (TAG, _NOT_IN_WORDS, _POSSESSIVE, _GAPS):
+    for pattern in (HIDDEN, TAG, _NOT_IN_WORDS, _POSSESSIVE, _GAPS):
         words = words.str.replace_all(pattern, " ")
     return text.with_columns(context.engine.split(words, " ").alias("raw"))

@@ -56,7 +56,8 @@ def take_useless(
     kept = table.filter(pl.col("verdict") == "useful")["relation"].to_list()
     reason = "relations that tell no more than chance about what the same users choose (training only)"
     if kept:
-        reason += f"; useful are {', '.join(kept[:5])}{', ...' if len(kept) > 5 else ''}"
+        # Said first: what stands at the end of a reason is shown before the relations that are taken.
+        reason = f"useful are {', '.join(kept[:5])}{', ...' if len(kept) > 5 else ''}; taken are {reason}"
     graph.take_relations(
         [number[name] for name in useless["relation"]], "useless relations", reason, examples
     )

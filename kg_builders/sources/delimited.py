@@ -19,6 +19,7 @@ from kg_builders.sources.streams import MAX_LINE, LineBlock, Progress, read_line
 
 __all__ = [
     "LINE",
+    "Rows",
     "decode_lines",
     "delimited_blocks",
     "parse_numbers",
@@ -99,7 +100,7 @@ def delimited_blocks(
         raise InputError(
             f"{path}: values may be quoted; expected a delimiter of one character, got {delimiter!r}"
         )
-    rows = _Rows(bad, delimiter, quote, encoding)
+    rows = Rows(bad, delimiter, quote, encoding)
     names = None if columns is None else list(columns)
     found = False
     for block in _with_end(read_lines(path, progress)):
@@ -200,7 +201,7 @@ def decode_lines(
 
 
 @dataclass
-class _Rows:
+class Rows:
     """Splits lines into values; a quoted value may go on over lines, and over the end of a block."""
 
     bad: BadRecords

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["parse_literal"]
+__all__ = ["count_strings", "parse_literal"]
 
 MAX_LITERAL = 1 << 20
 """Bytes of the longest literal for Python's parser, whose syntax tree is a hundred times as large."""
@@ -59,6 +59,17 @@ def parse_literal(line: bytes) -> Any:
     except (ValueError, SyntaxError, TypeError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it holds more than values"
         raise ValueError(f"isn't a Python literal ({reason})") from error
+
+
+def count_strings(text: str) -> int:
+    """Return how many strings a literal is written with, two side by side as two.
+
+    Examples
+    --------
+    >>> count_strings("['a', 'b' 'c']")
+    3
+    """
+    return sum(1 for _ in _STRING.finditer(text))
 
 
 class _NotSoSimpleError(ValueError):

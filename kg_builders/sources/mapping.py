@@ -9,8 +9,10 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from kg_builders.clean import Decimal
 from kg_builders.config import StrictModel, load_yaml, parse_settings
 from kg_builders.sources.bad import BadRecords
+from kg_builders.sources.bracketed import bracketed_lists, bracketed_paths
 from kg_builders.sources.columns import (
     DETAILS,
     PATHS,
@@ -32,7 +34,8 @@ class FieldMapping(StrictModel):
 
     type: FieldType = "text"
     """``list`` and ``reference`` (ids of other items) become lists of texts, ``path`` lists of paths,
-    ``date`` YYYY-MM-DD, ``key-value`` pairs."""
+    ``date`` YYYY-MM-DD, ``key-value`` pairs. A text that is a list in brackets, such as ``['red', 'blue']``
+    or ``["red", "blue"]``, is read as that list."""
     column: str | None = None
     """Its name in the file, if that is another."""
     delimiter: str | None = Field(default=None, min_length=1)
@@ -43,6 +46,8 @@ class FieldMapping(StrictModel):
     """Between key and value."""
     format: str | None = None
     """Of a date, such as ``%d/%m/%Y``; without it, the usual unambiguous ones."""
+    decimal: Decimal | None = None
+    """What stands before the decimals of a number: a full stop, as by default, or a comma."""
 
     @model_validator(mode="after")
     def _check_options(self) -> FieldMapping:
@@ -50,6 +55,8 @@ class FieldMapping(StrictModel):
             raise ValueError(f"paths is for fields of type path; this one is of type {self.type}")
         if self.format is not None and self.type != "date":
             raise ValueError(f"format is for fields of type date; this one is of type {self.type}")
+        if self.decimal is not None and self.type != "number":
+            raise ValueError(f"decimal is for fields of type number; this one is of type {self.type}")
         if self.delimiter is not None and self.type in ("text", "number", "date"):
             raise ValueError(
                 f"a field of type {self.type} isn't split; expected no delimiter, or type list, path, "
@@ -98,16 +105,29 @@ class TableMapping(StrictModel):
                 )
         if self.fields is not None and self.label is not None and self.label not in self.fields:
             raise ValueError(f"label {self.label!r} is not among the fields {', '.join(self.fields)}")
-        try:
-            "".encode(self.encoding)
-        except LookupError as error:
-            raise ValueError(f"unknown encoding {self.encoding!r}; expected one such as utf-8") from error
+        _check_encoding(self.encoding)
         return self
 
     def column_of(self, name: str) -> str:
         """Return the name that a field has in the file."""
         given = (self.fields or {}).get(name)
         return name if given is None or given.column is None else given.column
+
+
+def _check_encoding(encoding: str) -> None:
+    """Refuse an encoding that is unknown, or in which lines don't end as they do in ASCII."""
+    marks = "\r\n,;\t\"'"
+    try:
+        kept = marks.encode("ascii").decode(encoding) == marks
+    except LookupError as error:
+        raise ValueError(f"unknown encoding {encoding!r}; expected one such as utf-8") from error
+    except UnicodeError:
+        kept = False
+    if not kept:
+        raise ValueError(
+            f"encoding {encoding!r} isn't read, since its lines don't end as in ASCII; expected one such as "
+            "utf-8, cp1252 or latin-1, so save the file as UTF-8"
+        )
 
 
 def parse_mapping(data: Any, where: str = "mapping") -> TableMapping:
@@ -180,7 +200,7 @@ def _read(given: pl.Series, field: FieldMapping, frame: pl.DataFrame, bad: BadRe
 def _read_single(given: pl.Series, field: FieldMapping, frame: pl.DataFrame, bad: BadRecords) -> pl.Series:
     texts = _as_texts(given)
     if field.type == "number":
-        read = given.cast(pl.Float64) if given.dtype.is_numeric() else numbers(texts)
+        read = given.cast(pl.Float64) if given.dtype.is_numeric() else numbers(texts, field.decimal or ".")
     else:
         read = dates_iso(texts) if field.format is None else dates_iso(texts, (field.format,))
     tell_unread(frame[LINE], texts, read, bad, f"isn't a {field.type}")
@@ -209,12 +229,17 @@ def _as_lists(given: pl.Series, delimiter: str | None) -> pl.Series:
         lists = given.cast(TEXTS)
     else:
         texts = _to_text(given)
-        lists = texts.str.split(delimiter) if delimiter else each_in_list(texts)
+        split = texts.str.split(delimiter) if delimiter else each_in_list(texts)
+        written = bracketed_lists(texts)
+        lists = written.zip_with(written.is_not_null(), split)
     return _tidy(lists)
 
 
 def _as_paths(given: pl.Series, field: FieldMapping) -> pl.Series:
-    """Return lists of paths: a list of lists as it is, a list as one path, a text split."""
+    """Return lists of paths: a list of lists as it is, a list as one path, a text split.
+
+    A text that is a list in brackets is taken as that list.
+    """
     if given.dtype == PATHS:
         paths = given
     elif isinstance(given.dtype, pl.List) and field.delimiter is None:
@@ -222,6 +247,9 @@ def _as_paths(given: pl.Series, field: FieldMapping) -> pl.Series:
     else:
         texts = given if isinstance(given.dtype, pl.List) else _as_lists(given, field.paths)
         paths = texts.cast(TEXTS).list.eval(pl.element().str.split(field.delimiter or "\0"))
+        if field.delimiter is None:
+            written = bracketed_paths(_to_text(given))
+            paths = written.zip_with(written.is_not_null(), paths)
     levels = pl.element().str.strip_chars()
     tidy = pl.element().list.eval(levels).list.eval(pl.element().filter(pl.element().str.len_bytes() > 0))
     paths = paths.list.eval(tidy).list.eval(pl.element().filter(pl.element().list.len() > 0))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
 
-from kg_builders.sources.amazon_fields import parse_prices
-from kg_builders.sources.columns import PATHS
+from kg_builders.sources.bracketed import bracketed_lists
+from kg_builders.sources.columns import PATHS, each_in_list
+from kg_builders.sources.number_forms import (
+    date_options,
+    decimal_comma,
+    has_currency,
+    is_one_value,
+    plain_numbers,
+)
 from kg_builders.sources.values import dates_iso, numbers
 
 __all__ = ["InferredField", "Role", "choose_id", "choose_label", "judge_column"]
@@ -33,6 +40,8 @@ DELIMITERS = ("|", ";", ", ", ",", " / ", "/")
 PATH_DELIMITERS = (" > ", ">", " » ", " :: ", " / ", "/", "|", "\\")
 _URL = r"^(?:https?|ftp|s3|gs)://\S+$"
 _MOST = 0.9
+_NEARLY_ALL = 0.95
+_HALF = 0.5
 _WORDS_OF_A_NAME = 4.0
 _EXAMPLES = 3
 _ID_NAMES = (
@@ -70,6 +79,9 @@ class InferredField:
         A few values, the commonest first.
     delimiter
         Between the values of a text, where it holds several.
+    options
+        What else a mapping needs to read it, such as the format of a date; a type among them takes the place
+        of the role's.
     """
 
     name: str
@@ -79,31 +91,59 @@ class InferredField:
     distinct: int
     examples: tuple[str, ...]
     delimiter: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The role of a column, why, what an entity would be made of, and how the column is to be read."""
+
+    role: Role
+    why: str
+    parts: pl.Series
+    delimiter: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge_column(column: pl.Series, ids: pl.Series | None) -> InferredField:
     """Judge a column; ``ids`` are those of the sample's items, if known, by which references are found."""
     values = column.drop_nulls()
     coverage = len(values) / len(column) if len(column) else 0.0
-    dtype = values.dtype
     if not len(values):
         return InferredField(column.name, "ignored", "no record has a value", 0.0, 0, ())
-    if dtype == PATHS:
-        role, why, delimiter, parts = "path", "holds lists of lists", None, values.explode().list.join(" > ")
-    elif isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
-        role, why, delimiter = "key-value", "holds objects with keys and values", None
-        parts = values.explode().struct.field("key")
-    elif isinstance(dtype, pl.List):
-        parts = values.cast(pl.List(pl.Utf8)).explode().drop_nulls()
-        role, why, delimiter = *_judge_lists(values.cast(pl.List(pl.Utf8)), parts, ids), None
-    elif dtype.is_numeric():
-        parts = values.cast(pl.Utf8)
-        role, why, delimiter = *_judge_numbers(values, parts, ids), None
-    else:
-        role, why, delimiter, parts = _judge_texts(values.cast(pl.Utf8), ids)
-    counts = parts.alias("part").value_counts().sort(["count", "part"], descending=[True, False])
+    verdict = _judge(values, ids)
+    counts = verdict.parts.alias("part").value_counts().sort(["count", "part"], descending=[True, False])
     examples = tuple(str(part)[:60] for part in counts["part"][:_EXAMPLES])
-    return InferredField(column.name, role, why, coverage, len(counts), examples, delimiter)  # type: ignore[arg-type]
+    return InferredField(
+        column.name,
+        verdict.role,
+        verdict.why,
+        coverage,
+        len(counts),
+        examples,
+        verdict.delimiter,
+        verdict.options,
+    )
+
+
+def _judge(values: pl.Series, ids: pl.Series | None) -> _Verdict:
+    dtype = values.dtype
+    if dtype == PATHS:
+        return _Verdict("path", "holds lists of lists", values.explode().list.join(" > "))
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+        return _Verdict(
+            "key-value", "holds objects with keys and values", values.explode().struct.field("key")
+        )
+    if isinstance(dtype, pl.List):
+        return _judge_lists(values.cast(pl.List(pl.Utf8)), ids)
+    if dtype.is_numeric():
+        return _judge_numbers(values, values.cast(pl.Utf8), ids)
+    texts = values.cast(pl.Utf8)
+    lists = bracketed_lists(texts)
+    if _read(lists) <= _HALF:
+        return _judge_texts(texts, ids)
+    verdict = _judge_lists(lists.zip_with(lists.is_not_null(), each_in_list(texts)), ids)
+    return replace(verdict, why=f"{verdict.why}; written in brackets")
 
 
 def choose_id(frame: pl.DataFrame) -> tuple[str, str] | None:
@@ -143,70 +183,103 @@ def choose_label(frame: pl.DataFrame, fields: Sequence[InferredField]) -> str | 
     return max(named, key=lambda field: (field.coverage, field.distinct)).name if named else None
 
 
-def _judge_lists(values: pl.Series, parts: pl.Series, ids: pl.Series | None) -> tuple[str, str]:
-    if _share(parts, _URL) > _MOST:
-        return "url", "holds lists of addresses"
-    if _share(parts, r"^[\[{].*[\]}]$") > 0.5:
-        return "ignored", "holds lists of objects"
+def _judge_lists(values: pl.Series, ids: pl.Series | None) -> _Verdict:
+    parts = values.explode().drop_nulls()
     found = _references(parts, ids)
-    if found:
-        return "reference", found
-    if _words(parts) > _WORDS_OF_A_NAME * 1.5:
-        return "text", f"holds lists of sentences, {_words(parts):.0f} words each"
-    if _is_path(values):
-        return "path", "the first values are few, each further one is nearly always after the same one"
-    return "list", f"holds lists, {len(parts) / max(len(values), 1):.1f} values each"
+    if parts.is_empty():
+        role, why = "ignored", "holds empty lists alone"
+    elif _share(parts, _URL) > _MOST:
+        role, why = "url", "holds lists of addresses"
+    elif _share(parts, r"^[\[{].*[\]}]$") > _HALF:
+        role, why = "ignored", "holds lists of objects"
+    elif found:
+        role, why = "reference", found
+    elif _words(parts) > _WORDS_OF_A_NAME * 1.5:
+        role, why = "text", f"holds lists of sentences, {_words(parts):.0f} words each"
+    elif _is_path(values):
+        role, why = "path", "the first values are few, each further one is nearly always after the same one"
+    else:
+        role, why = "list", f"holds lists, {len(parts) / max(len(values), 1):.1f} values each"
+    return _Verdict(role, why, parts)  # type: ignore[arg-type]
 
 
-def _judge_numbers(values: pl.Series, texts: pl.Series, ids: pl.Series | None) -> tuple[str, str]:
+def _judge_numbers(values: pl.Series, texts: pl.Series, ids: pl.Series | None) -> _Verdict:
     distinct = values.n_unique()
     if distinct == 1 and len(values) > 1:
-        return "ignored", "always the same"
+        return _Verdict("ignored", "always the same", texts)
     numeric = values.cast(pl.Float64)
     if ((numeric % 1 == 0) & numeric.is_between(1800, 2100)).all():
-        return "date", "whole numbers from 1800 to 2100, like years"
+        return _Verdict("date", "whole numbers from 1800 to 2100, like years", texts)
     found = _references(texts, ids)
     if found:
-        return "reference", found
+        return _Verdict("reference", found, texts)
     if distinct <= min(10, len(values) / 5):
-        return "category", f"only {distinct} different numbers"
-    return "number", f"numbers from {min(numeric):g} to {max(numeric):g}"
+        return _Verdict("category", f"only {distinct} different numbers", texts)
+    return _Verdict("number", f"numbers from {min(numeric):g} to {max(numeric):g}", texts)
 
 
-def _judge_texts(values: pl.Series, ids: pl.Series | None) -> tuple[str, str, str | None, pl.Series]:
+def _judge_texts(values: pl.Series, ids: pl.Series | None) -> _Verdict:
+    for judge in (_judge_forms, _judge_number_texts, _judge_date_texts, _judge_references, _split):
+        verdict = judge(values, ids)
+        if verdict is not None:
+            return verdict
     distinct, words = values.n_unique(), _words(values)
-    verdict: tuple[str, str] | None = None
-    if distinct == 1 and len(values) > 1:
-        verdict = "ignored", "always the same"
-    elif _share(values, _URL) > _MOST:
-        verdict = "url", "holds addresses"
-    elif _read(numbers(values)) > 0.95:
-        verdict = _judge_numbers(numbers(values).drop_nulls(), values, ids)
-    elif _read(parse_prices(values)) > _MOST:
-        return "text", "holds prices as texts, which a number rule reads", None, values
-    elif _read(dates_iso(values.alias("date"))) > _MOST:
-        verdict = "date", "can be read as dates"
-    elif found := _references(values, ids):
-        verdict = "reference", found
-    if verdict is not None:
-        return *verdict, None, values
-    split = _split(values, ids)
-    if split is not None:
-        return split
     different = f"{distinct / len(values):.0%} of the values different"
     # A sample shows fewer repeats than the file has.
     recurring = distinct <= 0.9 * len(values)
     if words > (_WORDS_OF_A_NAME if recurring else 1.5) or _mean(values.str.len_chars()) > 60:
-        return "text", f"{words:.0f} words each, {different}", None, values
+        return _Verdict("text", f"{words:.0f} words each, {different}", values)
     if recurring:
-        return "category", f"{distinct:,} different values in {len(values):,} records", None, values
-    return "ignored", f"short, and {different}", None, values
+        return _Verdict("category", f"{distinct:,} different values in {len(values):,} records", values)
+    return _Verdict("ignored", f"short, and {different}", values)
 
 
-def _split(values: pl.Series, ids: pl.Series | None) -> tuple[str, str, str | None, pl.Series] | None:
+def _judge_forms(values: pl.Series, _: pl.Series | None) -> _Verdict | None:
+    if values.n_unique() == 1 and len(values) > 1:
+        return _Verdict("ignored", "always the same", values)
+    return _Verdict("url", "holds addresses", values) if _share(values, _URL) > _MOST else None
+
+
+def _judge_number_texts(values: pl.Series, ids: pl.Series | None) -> _Verdict | None:
+    """Judge texts that are numbers or prices, as a mapping's type number and a number rule read them."""
+    plain = plain_numbers(values)
+    if _read(plain) >= _NEARLY_ALL:
+        return _judge_numbers(plain.drop_nulls(), values, ids)
+    comma = decimal_comma(values)
+    amounts = numbers(values, "," if comma else ".").drop_nulls().to_list()
+    prices = has_currency(values)
+    # Part numbers such as ABC123 begin as prices do.
+    strange = values.str.contains(r"\p{L}") & ~prices
+    if len(amounts) < _NEARLY_ALL * len(values) or _mean(strange) > 1 - _NEARLY_ALL:
+        return None
+    what = "prices" if prices.any() else "numbers"
+    how = " with a decimal comma" if comma else ""
+    why = f"holds {what}{how}, from {min(amounts):g} to {max(amounts):g}"
+    return _Verdict("number", why, values, options={"decimal": ","} if comma else {})
+
+
+def _judge_date_texts(values: pl.Series, _: pl.Series | None) -> _Verdict | None:
+    if _read(dates_iso(values.alias("date"))) > _MOST:
+        return _Verdict("date", "can be read as dates", values)
+    options = date_options(values)
+    if options is None:
+        return None
+    if not options:
+        return _Verdict("ignored", "holds dates whose order of day, month and year can't be told", values)
+    order = options.get("format", "in which day and month can't be told apart")
+    return _Verdict("date", f"holds dates {order}", values, options=options)
+
+
+def _judge_references(values: pl.Series, ids: pl.Series | None) -> _Verdict | None:
+    found = _references(values, ids)
+    return _Verdict("reference", found, values) if found else None
+
+
+def _split(values: pl.Series, ids: pl.Series | None) -> _Verdict | None:
     """Find the delimiter that splits texts into parts that recur; None if there is none."""
+    several = ~is_one_value(values)
     for delimiter in dict.fromkeys((*PATH_DELIMITERS, *DELIMITERS, " ")):
-        holds = _mean(values.str.contains(delimiter, literal=True))
+        holds = _mean(values.str.contains(delimiter, literal=True) & several)
         if holds < 0.2:
             continue
         lists = values.str.split(delimiter).list.eval(pl.element().str.strip_chars())
@@ -214,15 +287,16 @@ def _split(values: pl.Series, ids: pl.Series | None) -> tuple[str, str, str | No
         parts = parts.filter(parts.str.len_bytes() > 0)
         found = _references(parts, ids)
         if found:
-            return "reference", f"{found}; {holds:.0%} of the texts hold {delimiter!r}", delimiter, parts
+            why = f"{found}; {holds:.0%} of the texts hold {delimiter!r}"
+            return _Verdict("reference", why, parts, delimiter)
         if parts.n_unique() > len(parts) / 2 or _words(parts) > _WORDS_OF_A_NAME:
             continue
         if delimiter in PATH_DELIMITERS and _is_path(lists):
             why = f"{holds:.0%} of the texts hold {delimiter!r}, each part nearly always after the same one"
-            return "path", why, delimiter, parts
+            return _Verdict("path", why, parts, delimiter)
         if delimiter in DELIMITERS and parts.n_unique() < 2 * values.n_unique():
             why = f"{holds:.0%} of the texts hold {delimiter!r}, {parts.n_unique():,} different parts recur"
-            return "list", why, delimiter, parts
+            return _Verdict("list", why, parts, delimiter)
     return None
 
 
@@ -256,7 +330,7 @@ def _references(values: pl.Series, ids: pl.Series | None) -> str | None:
         return None
     distinct = values.unique()
     known = int(distinct.is_in(ids.implode()).sum())
-    numeric = _read(numbers(ids)) == 1
+    numeric = _read(plain_numbers(ids)) == 1
     if numeric:
         alike = known == len(distinct) and len(distinct) > 0.2 * len(ids) and len(distinct) > 20
         return f"all {known:,} different values are ids of items" if alike else None

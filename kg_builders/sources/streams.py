@@ -274,7 +274,8 @@ def _compression(head: bytes) -> str | None:
 def _refuse_other_kinds(source: str | Path, data: bytes) -> None:
     for magic, called in _MAGIC.items():
         if data.startswith(magic):
-            raise InputError(f"{source}: is {called}; expected UTF-8 text")
+            advice = ", so save it as UTF-8" if "text" in called else ""
+            raise InputError(f"{source}: is {called}; expected UTF-8 text{advice}")
     if data[_TAR] == b"ustar":
         raise InputError(f"{source}: is a tar archive; expected one text file, so unpack it")
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from kg_builders.clean import Decimal, number_of
+from kg_builders.dates import FIRST_YEAR, LAST_YEAR
 from kg_builders.sources.bad import BadRecords
 
 __all__ = ["DATE_FORMATS", "dates_iso", "numbers", "tell_unread"]
@@ -30,6 +32,8 @@ _YEAR = r"^[12]\d{3}(?:-(?:0[1-9]|1[0-2]))?$"
 def dates_iso(values: pl.Series, formats: Sequence[str] = DATE_FORMATS) -> pl.Series:
     """Return dates as YYYY-MM-DD, and years and months as they are.
 
+    What lies before ``FIRST_YEAR`` or after ``LAST_YEAR`` stands for an unknown date and is null.
+
     Examples
     --------
     >>> dates_iso(pl.Series(["October 4, 2016", "2016-10-04T09:00:00Z", "1999", "5 star"])).to_list()
@@ -44,13 +48,15 @@ def dates_iso(values: pl.Series, formats: Sequence[str] = DATE_FORMATS) -> pl.Se
     distinct = pl.DataFrame({"text": cleaned.unique().drop_nulls()})
     short = pl.when(text.str.contains(_YEAR)).then(text)
     read = distinct.with_columns(date=pl.coalesce(*tried, short))
+    year = pl.col("date").str.slice(0, 4).cast(pl.Int64, strict=False)
+    read = read.with_columns(pl.when(year.is_between(FIRST_YEAR, LAST_YEAR)).then("date").alias("date"))
     found = pl.DataFrame({"text": cleaned}).join(read, on="text", how="left", maintain_order="left")
     return found["date"].alias(values.name)
 
 
-def numbers(values: pl.Series) -> pl.Series:
-    """Return texts as numbers; what isn't a finite one is null."""
-    read = values.str.strip_chars().cast(pl.Float64, strict=False)
+def numbers(values: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Return texts as numbers, in the forms that a number rule reads; what isn't a finite one is null."""
+    read = number_of(values.str.strip_chars(), decimal)
     return read.set(~read.is_finite(), None) if len(read) else read
 
 

@@ -131,7 +131,7 @@ def test_figures_of_the_model_are_those_of_its_evaluation(dataset, monkeypatch):
     monkeypatch.setattr(ceiling, "METRICS", ("recall@3", "ndcg@3"))
     users, items = tables(dataset)
     score = dot_product(torch.from_numpy(users), torch.from_numpy(items))
-    whole = Evaluator(dataset, "validation", ("train",), (3,)).evaluate(score)
+    whole = Evaluator(dataset, "validation", ("train",), (3,), unknown="scores").evaluate(score)
     for n_candidates in (3, 9, 18):
         found = ceiling.find_candidates(dataset, users, items, n_candidates)
         own = ceiling.measured(found, found.scores)

@@ -91,7 +91,7 @@ def test_given_items_and_features_replace_those_of_the_recipe(folder: Path) -> N
     near = kg.to_named().filter(pl.col("relation") == "look_neighbour")
     assert {frozenset(pair) for pair in near.select("head_id", "tail_id").rows()} == {frozenset(("c", "new"))}
     with pytest.raises(InputError, match=r"features 'look': have 3 rows; expected one for each of 2 items"):
-        build_graph(load_recipe(folder / "recipe.yaml"), folder, items.head(2), features)
+        build_graph(load_recipe(folder / "recipe.yaml"), folder, items.tail(2), features)
 
 
 def test_same_recipe_gives_the_same_bytes(folder: Path) -> None:

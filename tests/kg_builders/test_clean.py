@@ -86,6 +86,14 @@ def test_stop_words_are_those_of_scikit_learn() -> None:
         ("1262649600", "2010"), ("1262649600000", "2010"), ("1262649600.0", "2010"),
         ("soon", None), ("199", None), ("20012", None), ("5.24.10", None), ("Janitor 2010", None),
         ("20109924", None), (None, None),
+        # What programs write where they know no date.
+        ("0000", None), ("0001-01-01", None), ("0001-01-01T00:00:00Z", None), ("2999-12-31", None),
+        ("3000", None), ("9999", None), ("31.12.9999", None), ("January 1, 9999", None), ("9999999999", None),
+        ("0999", None), ("1000", "1000"), ("2100", "2100"), ("2101", None),
+        # Days that no calendar has, and those of which only the year is known.
+        ("2024-13-45", None), ("2024-02-30", None), ("2024-02-29", "2024"), ("2023-02-29", None),
+        ("2024-13-45 10:00", None), ("31/02/2010", None), ("45/13/2010", None), ("January 45, 2010", None),
+        ("1995-00-00", "1995"), ("1995-05-00", "1995"), ("1995-96", "1995"), ("1995-1999", "1995"),
     ],
 )  # fmt: skip
 def test_years_of_dates(text: str | None, year: str | None) -> None:
@@ -103,3 +111,22 @@ def test_years_of_dates(text: str | None, year: str | None) -> None:
 )  # fmt: skip
 def test_numbers_and_prices(text: str | None, number: float | None) -> None:
     assert number_of(pl.Series([text, "$1"], dtype=pl.Utf8)).to_list() == [number, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("7,50", 7.5), ("-7,50", -7.5), ("1.299,00 €", 1299.0), ("1 299,00", 1299.0),
+        ("1\u00a0299,5", 1299.5),
+        ("1'299", 1299.0), ("EUR 20", 20.0), ("1.299", 1299.0), ("12", 12.0), ("12.5", None), ("1,2,3", None),
+        ("1,299.00", None), ("1e3", None), ("soon", None), ("", None), (None, None),
+    ],
+)  # fmt: skip
+def test_numbers_with_a_decimal_comma(text: str | None, number: float | None) -> None:
+    assert number_of(pl.Series([text], dtype=pl.Utf8), ",").to_list() == [number]
+
+
+@given(st.floats(-1e9, 1e9).map(lambda value: round(value, 2)))
+def test_both_forms_of_a_number_are_read_alike(value: float) -> None:
+    point, comma = f"{value:,.2f}", f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+    assert number_of(pl.Series([point])).to_list() == number_of(pl.Series([comma]), ",").to_list() == [value]

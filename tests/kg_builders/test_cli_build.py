@@ -272,6 +272,9 @@ def test_overwrite_and_review(kg_build: Any, shop_graph: Path) -> None:
             "items.csv: no column 'user'",
         ),
         (("rules.yaml", "--dry-run"), "rules.yaml"),
+        (("items.csv", "--dry-run"), "items.csv: is a table by its ending; expected a recipe, or --source"),
+        (("prose.txt", "--dry-run"), "prose.txt: holds 'long long "),
+        (("empty.yaml", "--dry-run"), "empty.yaml: rules.inline.rules: holds no rule; expected at least one"),
         (("none.yaml", "--dry-run"), "none.yaml"),
         (
             ("--source", "table", "--input", "items.csv", "--rules", "rules.yaml", "--dry-run"),
@@ -284,12 +287,15 @@ def test_overwrite_and_review(kg_build: Any, shop_graph: Path) -> None:
     ],
 )
 def test_what_does_not_fit(kg_build: Any, shop: Path, arguments: tuple[str, ...], told: str) -> None:
+    (shop / "prose.txt").write_text("long " * 5_000)
+    (shop / "empty.yaml").write_text("source: {kind: table, path: items.csv, id: sku}\nrules: []\n")
     before = sorted(path.name for path in shop.iterdir())
     result = kg_build("build", *arguments, "--quiet")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert told in result.stderr
+    assert len(result.stderr) < 400
     assert sorted(path.name for path in shop.iterdir()) == before
 
 

@@ -65,6 +65,33 @@ def test_encoded_features_in_a_recipe(kg_build: Any, shop: Path) -> None:
     assert kg_build("build", "recipe.yaml", "--out", "kg2", "--quiet").exit_code == 0
 
 
+def test_a_matrix_of_somebody_else_stays(kg_build: Any, shop: Path) -> None:
+    options = (
+        "encode",
+        "--source",
+        "table",
+        "--input",
+        "items.csv",
+        "--mapping",
+        "m.yaml",
+        "--field",
+        "name",
+        "--set",
+        "width=2",
+    )
+    (shop / "m.yaml").write_text("id: sku\nfields: {name: text}\n")
+    (shop / "items.csv").write_text("sku,name\na,steel axe\nb,wooden axe\nc,steel cup\nd,wooden dish\n")
+    np.save(shop / "mine.npy", np.eye(4))
+    before = (shop / "mine.npy").read_bytes()
+    result = kg_build(*options, "--out", "mine.npy", "--quiet")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "mine.npy: exists already" in result.stderr
+    assert ((shop / "mine.npy").read_bytes(), (shop / "mine.json").exists()) == (before, False)
+    allowed = kg_build(*options, "--out", "mine.npy", "--quiet", "--overwrite")
+    assert allowed.exit_code == 0, allowed.stderr
+    assert "encoded before" in kg_build(*options, "--out", "mine.npy", "--quiet").stdout
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

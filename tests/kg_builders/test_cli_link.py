@@ -148,6 +148,14 @@ def test_id_maps(kg_build: Any, shop_graph: Path) -> None:
         (("--triples", "kg.txt", "--labels", "map.txt", "--type", "item"), "--type item: expected KIND=TYPE"),
         (("--triples", "kg.txt", "--links", "map.txt", "--entity", "item"), "kept for catalogue items"),
         (("--triples", "f.kg"), "f.kg: "),
+        (
+            ("--triples", "kg.txt", "--links", "strange.txt"),
+            "strange.txt: links no item of the catalogue, whose ids look like 'a'; its own look like '0a'",
+        ),
+        (
+            ("--triples", "kg.txt", "--links", "idle.txt"),
+            "idle.txt: no entity that it links is in kg.txt, whose entities look like 'q1'; its own look",
+        ),
         (("--triples", "broken.nt"), "broken.nt"),
     ],
 )
@@ -155,6 +163,8 @@ def test_what_does_not_fit(kg_build: Any, shop_graph: Path, options: tuple[str, 
     shop = shop_graph.parent
     (shop / "kg.txt").write_text("q1\tmade_of\tq9\n")
     (shop / "map.txt").write_text("a\tq1\n")
+    (shop / "strange.txt").write_text("0a\tq1\n0b\tq1\n")
+    (shop / "idle.txt").write_text("a\tm1\n")
     (shop / "broken.nt").write_text("<http://x/q1> oops\n")
     result = kg_build("link", "kg", *options, "--out", "linked")
     assert (result.exit_code, result.stdout) == (2, "")

@@ -203,9 +203,28 @@ def test_encode_items_writes_matrix_and_record_and_skips_the_same_again(tmp_path
     assert not np.load(zeros.path)[40].any()
     other = create_encoder("tfidf", {"width": 4})
     assert not encode_items(records(), ids[::-1], other, tmp_path, fields=["title"], fill="zeros").skipped
-    # A matrix that was changed is encoded again.
+    # A matrix that was changed may be somebody's work: it is encoded again only where that is allowed.
     (tmp_path / "text.npy").write_bytes(b"spoiled")
-    assert not encode_items(records(), ids[::-1], other, tmp_path, fields=["title"], fill="zeros").skipped
+    options: dict[str, Any] = {"fields": ["title"], "fill": "zeros"}
+    with pytest.raises(InputError, match=r"text.npy: exists already, and not as an encoder wrote it"):
+        encode_items(records(), ids[::-1], other, tmp_path, **options)
+    assert (tmp_path / "text.npy").read_bytes() == b"spoiled"
+    assert not encode_items(records(), ids[::-1], other, tmp_path, **options, overwrite=True).skipped
+    assert encode_items(records(), ids[::-1], other, tmp_path, **options).skipped
+
+
+@pytest.mark.parametrize("name", ["text.npy", "text.json"])
+@pytest.mark.parametrize("force", [False, True])
+def test_what_no_encoder_wrote_is_not_replaced(tmp_path: Path, name: str, force: bool) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(InputError, match=rf"{name}: exists already, .* to replace it \(--overwrite\)"):
+        encode_items(records(), None, "tfidf", tmp_path, fields=["title"], force=force)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"mine"}
+    encode_items(records(), None, "tfidf", tmp_path, fields=["title"], force=force, overwrite=True)
+    assert read_features_record(tmp_path / "text.npy", verify=True) is not None
+    # A record without its matrix is what an encoder left.
+    (tmp_path / "text.npy").unlink()
+    assert not encode_items(records(), None, "tfidf", tmp_path, fields=["title"], force=force).skipped
 
 
 def test_fields_of_every_type_become_text(tmp_path: Path) -> None:
@@ -294,7 +313,7 @@ def test_own_matrices_can_be_stored_and_bad_records_are_told(tmp_path: Path) -> 
         read_features_record(tmp_path / "smell.npy", verify=True)
     for text, message in [
         ("{", r"smell.json: can't be read as JSON"),
-        ("[1]", r"smell.json: input should be"),
+        ("[1]", r"smell.json: expected settings, each a key with its value, got \[1\]"),
         (written.model_copy(update={"missing_rows": (9,)}).model_dump_json(), r"names a row beyond its 3"),
     ]:
         (tmp_path / "smell.json").write_text(text)

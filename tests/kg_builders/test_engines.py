@@ -39,10 +39,11 @@ def frame() -> pl.DataFrame:
         {
             "id": ["a", "b", "c", "d"],
             "brand": ["Sony", " SONY", "Ünï & Co", None],
-            "tags": ["x|y.z", "y.z||ß", "'q'", ""],
+            "tags": ["x|y.z", "y.z||ß", "'q'", "['p|q', 'ß']"],
             "price": [1.5, 20_000_000.0, None, 7.25],
             "date": ["January 5, 2010", "2010-02-01", "1262649600", "5.24.2011"],
-            "title": ["Schindler's <b>new</b> list, list", "List: lord of the Rings &amp; caf&eacute;",
+            "title": ["Schindler's <b>new</b> list, list",
+                      "List: lord of the Rings <SCRIPT a>x;\n</script> &amp; caf&eacute;",
                       "lord of the rings", "Rock'n'Roll lord; Ⅷ 東京 of the"],
             "categories": [[["Home", "Bath", "Mats"], ["Toys"]], [["Home", None, "Mats"]], None,
                            [["A", "B", "A", "C"], []]],

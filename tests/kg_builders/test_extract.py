@@ -157,8 +157,19 @@ def test_year_and_decade() -> None:
             {"date": dates},
             {"kind": "year", "field": "date", "relation": "y", "max_bad": 0.3, "missing": ["unknown"]},
         )
+    placeholders = ["1995", "9999-12-31", "0000", "2024-13-45"]
+    result = run({"date": placeholders}, rule | {"kind": "year", "max_bad": 1})
+    assert reasons(result) == {"not a year": (3, 3)}
     whole = run({"date": [1995, 2001]}, {"kind": "year", "field": "date"})
     assert [fact[2] for fact in facts(whole.kg)] == ["1995", "2001"]
+
+
+def test_given_bins_of_prices_with_a_decimal_comma() -> None:
+    rule = {"kind": "number", "field": "price", "edges": [10], "decimal": ","}
+    result = run({"price": ["9,99 €", "1.000,00", "10"]}, rule)
+    assert [fact[2] for fact in facts(result.kg)] == ["below 10", "10 and above", "10 and above"]
+    with pytest.raises(InputError, match=r"2 of 2 values of field 'price' are not a number"):
+        run({"price": ["12.5", "n/a"]}, rule)
 
 
 def test_given_bins() -> None:
@@ -217,6 +228,17 @@ def test_keywords_of_a_title() -> None:
         {"kind": "keyword", "field": "title", "stop_words": "none", "min_length": 2, "numbers": True},
     )
     assert [fact[2] for fact in facts(kept.kg)] == ["1993", "list", "of", "the"]
+
+
+@pytest.mark.parametrize("kind", ["keyword", "text"])
+def test_programs_and_styles_are_no_words(kind: str) -> None:
+    titles = [
+        "<style>.box {color: red}</style>Steel<SCRIPT type='x'>\nvar hidden = 1;\n</script >axe",
+        "Scripted <scripture> styles, script of an axe",
+    ]
+    result = run({"title": titles}, {"kind": kind, "field": "title"})
+    words = {number: {fact[2] for fact in facts(result.kg) if fact[0] == number} for number in "12"}
+    assert words == {"1": {"steel", "axe"}, "2": {"scripted", "styles", "script", "axe"}}
 
 
 def test_keywords_of_a_list_of_words_equal_those_of_the_text() -> None:

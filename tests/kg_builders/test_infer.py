@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from pathlib import Path
@@ -157,7 +158,7 @@ def test_notes_name_known_formats(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"one line of prose\nanother one\n", "no delimiter splits its lines"),
+        (b"one line of prose\nanother one\n", "no delimiter splits its records"),
         (b"[\n{}\n]\n", "is one JSON list; expected JSON lines"),
         (b"{}\n{}\n", "no column could be the item ids"),
         (b"{broken\n", "has no record that can be read"),
@@ -198,3 +199,157 @@ def test_any_json_gives_a_mapping_that_reads_it(
     assert parse_mapping(yaml.safe_load(inferred.to_yaml())) == inferred.mapping
     assert 0 < len(read_table(path, inferred.mapping, max_bad=1.0)) <= len(rows)
     yaml.safe_load(inferred.to_rules_yaml())
+
+
+def field_of(inferred: InferredMapping, name: str) -> dict[str, Any]:
+    """Return what the mapping says of a field."""
+    assert inferred.mapping.fields is not None
+    return inferred.mapping.fields[name].model_dump(exclude_defaults=True)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_breaks_within_quotes(tmp_path: Path, end: str) -> None:
+    # Continued lines hold commas, quotation marks and, by chance, as many values as a record.
+    text = end.join(["First line.", '""Second"", line, 3, of, more', "Third line."])
+    rows = [f'a{index:03d},Thing {index},{["Bosch", "Sony"][index % 2]},"{text}"' for index in range(60)]
+    path = tmp_path / "shop.csv"
+    path.write_bytes(end.join(["sku,title,brand,description", *rows, ""]).encode())
+    inferred = infer_mapping(path)
+    assert (inferred.mapping.id, inferred.mapping.quote, inferred.mapping.columns) == ("sku", '"', None)
+    assert inferred.sample == 60
+    assert inferred.bad.count == 0
+    records = read_table(path, inferred.mapping, max_bad=0)
+    assert set(records.frame["brand"]) == {"Bosch", "Sony"}
+
+
+def test_a_long_file_of_records_over_lines(tmp_path: Path) -> None:
+    # The look at the beginning ends within a quotation.
+    rows = [f'a{index},"one\ntwo\nthree",x{index % 7}' for index in range(2_000)]
+    path = tmp_path / "long.csv"
+    path.write_text("\n".join(["sku,text,kind", *rows]))
+    inferred = infer_mapping(path, sample=2_000)
+    assert (inferred.sample, inferred.bad.count) == (2_000, 0)
+
+
+@given(
+    texts=st.lists(
+        st.text(st.sampled_from('ab ,;|\n"\t{['), min_size=1).map("x".__add__), min_size=3, max_size=9
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_any_quoted_text_is_inferred(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("infer") / "f.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(["sku", "kind", "text"])
+        writer.writerows([f"k{index}", "abc"[index % 3], text] for index, text in enumerate(texts))
+    inferred = infer_mapping(path)
+    assert (inferred.mapping.id, inferred.mapping.quote, inferred.sample) == ("sku", '"', len(texts))
+
+
+@pytest.mark.parametrize(
+    ("sign", "encoding"),
+    [
+        (b"\xe9", "latin-1"),
+        (b"\x80 \x96 \x93", "cp1252"),
+        # One line of something else makes no other file of it.
+        (b"\xc3\xa9", "utf-8"),
+        (b"\x81", "latin-1"),
+    ],
+)
+def test_encodings(tmp_path: Path, sign: bytes, encoding: str) -> None:
+    path = tmp_path / "f.csv"
+    lines = [b"sku,kind", *(b"k%d,%s %d" % (index, sign, index % 3) for index in range(200))]
+    if encoding != "latin-1":
+        lines.append(b"k200,\x81\xff\x9d")
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    inferred = infer_mapping(path)
+    assert inferred.mapping.encoding == encoding
+    records = read_table(path, inferred.mapping)
+    assert records.frame["kind"][0] == f"{sign.decode(encoding)} 0"
+    assert len(records) == 200
+
+
+def test_a_european_table(tmp_path: Path) -> None:
+    path = tmp_path / "de.csv"
+    rows = [
+        f"a{index};Größe {index} – {index} €;{index % 40},{index % 100:02d};{1 + index % 3}.{index:03d},50 €"
+        f";{1 + index % 28:02d}.{1 + index % 12:02d}.2015;{1 + index % 28:02d}/{1 + index % 12:02d}/2015"
+        f";{1 + index % 12:02d}/{1 + index % 12:02d}/2015;{1 + index % 12}/{1 + index % 12}/15"
+        f";r{index % 3}, g, b"
+        for index in range(300)
+    ]
+    header = "sku;title;preis;teuer;am;us;egal;kurz;farben"
+    path.write_bytes("\n".join([header, *rows, ""]).encode("cp1252"))
+    inferred = infer_mapping(path)
+    assert (inferred.mapping.encoding, inferred.mapping.delimiter) == ("cp1252", ";")
+    assert field_of(inferred, "preis") == {"type": "number", "decimal": ","}
+    assert field_of(inferred, "teuer") == {"type": "number", "decimal": ","}
+    assert field_of(inferred, "am") == {"type": "date"}
+    assert field_of(inferred, "us") == {"type": "date", "format": "%d/%m/%Y"}
+    roles = {field.name: field.role for field in inferred.fields}
+    # The year of this one is told, the order of day and month is not; of the other, not even the year.
+    assert (roles["egal"], field_of(inferred, "egal")) == ("date", {})
+    assert roles["kurz"] == "ignored"
+    assert field_of(inferred, "farben") == {"type": "list", "delimiter": ", "}
+    records = read_table(path, parse_mapping(yaml.safe_load(inferred.to_yaml())), max_bad=0)
+    assert records.frame["preis"][7] == 7.07
+    assert records.frame["teuer"][7] == 2007.5
+    assert records.frame["us"][20] == "2015-09-21"
+    assert records.frame["title"][0] == "Größe 0 – 0 €"
+    rules = parse_rules(yaml.safe_load(inferred.to_rules_yaml().replace("  # - {", "  - {")))
+    kg = extract_triples(records, rules).kg
+    assert {"preis", "teuer", "am", "us", "egal"} <= set(kg.relations["name"])
+
+
+@pytest.mark.parametrize(
+    ("write", "role"),
+    [
+        (lambda index: f"${1_000 + index:,}.99", "number"),
+        (lambda index: f"{index}.99 EUR", "number"),
+        (lambda index: f"{1_000 + index:,}", "number"),
+        # Ranges, and part numbers that begin as prices do.
+        (lambda index: f"${index} - ${index + 5}", None),
+        (lambda index: f"ABC{index}", None),
+    ],
+)
+def test_prices_are_what_a_number_rule_reads(tmp_path: Path, write: Any, role: str | None) -> None:
+    path = tmp_path / "f.csv"
+    pl.DataFrame(
+        {"sku": [f"k{index}" for index in range(300)], "price": [write(index) for index in range(300)]}
+    ).write_csv(path)
+    inferred = infer_mapping(path)
+    judged = inferred.fields[1]
+    assert (judged.role == "number") == (role == "number")
+    assert "number rule" not in judged.why
+    if role is None:
+        return
+    assert "{kind: number, field: price, bins: 5}" in inferred.to_rules_yaml()
+    records = read_table(path, inferred.mapping, max_bad=0)
+    assert records.frame["price"].null_count() == 0
+    rule = {"kind": "number", "field": "price", "bins": 5, "max_bad": 0}
+    texts = read_table(path, parse_mapping({"id": "sku"}))
+    for made in (records, texts):
+        assert extract_triples(made, parse_rules([rule])).kg.n_triples == 300
+
+
+@pytest.mark.parametrize("write", [str, json.dumps])
+def test_lists_in_brackets(tmp_path: Path, write: Any) -> None:
+    rows = catalogue()
+    path = tmp_path / "f.csv"
+    pl.DataFrame(
+        {
+            "sku": [row["sku"] for row in rows],
+            **{name: [write(row[name]) for row in rows] for name in ("tags", "category", "similar")},
+            "empty": [write([]) for _ in rows],
+        }
+    ).write_csv(path)
+    inferred = infer_mapping(path)
+    roles = {field.name: field.role for field in inferred.fields}
+    assert roles == {
+        "sku": "id", "tags": "list", "category": "path", "similar": "reference", "empty": "ignored",
+    }  # fmt: skip
+    records = read_table(path, parse_mapping(yaml.safe_load(inferred.to_yaml())), max_bad=0)
+    assert records.frame["tags"].to_list() == [row["tags"] for row in rows]
+    assert records.frame["category"].to_list() == [[row["category"]] for row in rows]
+    assert records.frame["similar"].to_list() == [row["similar"] for row in rows]

@@ -77,8 +77,13 @@ def test_names_default_to_the_field_and_the_relation(tmp_path: Path) -> None:
         ),
         ([{"kind": "path", "field": "x", "link": "leafs"}], r"unknown value 'leafs'; did you mean 'leaf'"),
         ({"rule": []}, r"unknown key 'rule'; did you mean 'rules'\?"),
-        ({"rules": []}, r"rules: tuple should have at least 1 item"),
-        ("text", r"mine: input should be a valid dictionary"),
+        ({"rules": []}, r"mine: rules: holds no rule; expected at least one, such as {kind: "),
+        ({"rules": None}, r"mine: rules: holds no rule; expected at least one"),
+        ([], r"mine: rules: holds no rule; expected at least one"),
+        ({"rules": "brand"}, r"mine: rules: expected a list, got 'brand'"),
+        ("text", r"mine: expected settings, each a key with its value, got 'text'"),
+        ("long " * 9_000, r"mine: expected settings, each a key with its value, got '(long ){12}'\.\.\.$"),
+        ([{"kind": "long " * 9_000, "field": "x"}], r"unknown kind '(long ){12}'\.\.\.; expected one of"),
     ],
 )
 def test_bad_rules(data: object, message: str) -> None:

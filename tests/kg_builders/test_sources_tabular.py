@@ -127,13 +127,40 @@ def test_mapping_files(tmp_path: Path) -> None:
         ({"fields": {"x": {"type": "list", "paths": ";"}}}, "paths is for fields of type path"),
         ({"fields": {"row": "text"}}, "a field is called 'row'"),
         ({"fields": {"x": "text"}, "label": "y"}, "label 'y' is not among the fields x"),
+        ({"fields": {"x": {"type": "text", "decimal": ","}}}, "decimal is for fields of type number"),
         ({"encoding": "utf-9"}, "unknown encoding 'utf-9'"),
+        ({"encoding": "utf-16"}, "encoding 'utf-16' isn't read, since its lines .* save the file as UTF-8"),
+        ({"encoding": "utf-32-le"}, "encoding 'utf-32-le' isn't read"),
+        ({"encoding": "cp037"}, "encoding 'cp037' isn't read"),
+        ({"encoding": "hex"}, "unknown encoding 'hex'"),
         ({"fild": {}}, "unknown key 'fild'; did you mean 'fields'"),
     ],
 )
 def test_bad_mappings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"mapping: .*{message}"):
         parse_mapping(change)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "iso8859-15", "big5"])
+def test_encodings_that_keep_ascii(encoding: str) -> None:
+    assert parse_mapping({"encoding": encoding}).encoding == encoding
+
+
+def test_numbers_and_placeholder_dates(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(
+        'id,de,us,date\na,"1.299,50 €","$1,299.50",2020-02-29\nb,"7,5",EUR 7.5,9999-12-31\n'
+        "c,7.5,axe,0001-01-01\n"
+    )
+    fields = {"de": {"type": "number", "decimal": ","}, "us": "number", "date": "date"}
+    records = read_table(path, parse_mapping({"fields": fields}), max_bad=1.0)
+    assert records.frame.drop("id").rows() == [
+        (1299.5, 1299.5, "2020-02-29"), (7.5, 7.5, None), (None, None, None),
+    ]  # fmt: skip
+    assert records.bad is not None
+    assert {name: problem.count for name, problem in records.bad.values.items()} == {
+        "de isn't a number": 1, "us isn't a number": 1, "date isn't a date": 2,
+    }  # fmt: skip
 
 
 def test_bad_records_are_skipped_up_to_the_share(tmp_path: Path) -> None:
