@@ -138,6 +138,9 @@ def fetch_command(
 @click.option("--time-unit", type=click.Choice(["s", "ms"]), default="s", show_default=True)
 @click.option("--delimiter", help="Between columns (table); by default found in the first line.")
 @click.option("--columns", help="Names of the columns of a table without a header, with commas between.")
+@click.option(
+    "--encoding", default="utf-8", show_default=True, help="Of the text of a table, and of --item-labels."
+)
 @click.option("--kg-recipe", type=PATH, help="YAML file that says what the graph is made of.")
 @click.option("--kg-rules", help="Rules that make a graph of the metadata: a preset or a YAML file.")
 @click.option("--metadata", type=PATH, help="Item metadata for the rules; by default .item of RecBole.")
@@ -178,6 +181,7 @@ def import_command(
     time_unit: str,
     delimiter: str | None,
     columns: str | None,
+    encoding: str,
     kg_recipe: Path | None,
     kg_rules: str | None,
     metadata: Path | None,
@@ -203,6 +207,7 @@ def import_command(
         time_unit=time_unit,
         delimiter=delimiter,
         columns=None if columns is None else tuple(columns.split(",")),
+        encoding=encoding,
     )
     knowledge = KnowledgeOptions(
         recipe=kg_recipe,

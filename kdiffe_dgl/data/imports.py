@@ -23,7 +23,10 @@ METADATA_FORMATS = ("recbole", "lastfm", "table")
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a plain table; see ``read_tabular``. None: not there, or the default."""
+    """How to read a plain table; see ``read_tabular``. None: not there, or the default.
+
+    The encoding is also that of the table of item labels.
+    """
 
     user_column: str | None = None
     item_column: str | None = None
@@ -33,6 +36,7 @@ class TableOptions:
     time_unit: str = "s"
     delimiter: str | None = None
     columns: tuple[str, ...] | None = None
+    encoding: str = "utf-8"
 
 
 def import_dataset(
@@ -74,7 +78,7 @@ def import_dataset(
     """
     table = table or TableOptions()
     knowledge = knowledge or KnowledgeOptions()
-    labels = None if item_labels is None else read_labels(item_labels)
+    labels = None if item_labels is None else read_labels(item_labels, encoding=table.encoding)
     found = None if features is None else {key: _located(path, source) for key, path in features.items()}
     if layout == "diffmm":
         dataset = read_diffmm(source, name=name, features=found, labels=labels, options=options)
@@ -104,6 +108,7 @@ def import_dataset(
             time_unit=table.time_unit,
             delimiter=table.delimiter,
             columns=table.columns,
+            encoding=table.encoding,
             name=name,
             features=found,
             labels=labels,

@@ -24,7 +24,7 @@ from kg_builders.sources.columns import (
 from kg_builders.sources.delimited import LINE
 from kg_builders.sources.values import dates_iso, numbers, tell_unread
 
-__all__ = ["FieldMapping", "TableMapping", "load_mapping", "map_fields", "parse_mapping"]
+__all__ = ["FieldMapping", "TableMapping", "load_mapping", "map_fields", "check_encoding", "parse_mapping"]
 
 FieldType = Literal["text", "list", "path", "number", "date", "reference", "key-value"]
 
@@ -105,7 +105,7 @@ class TableMapping(StrictModel):
                 )
         if self.fields is not None and self.label is not None and self.label not in self.fields:
             raise ValueError(f"label {self.label!r} is not among the fields {', '.join(self.fields)}")
-        _check_encoding(self.encoding)
+        check_encoding(self.encoding)
         return self
 
     def column_of(self, name: str) -> str:
@@ -114,8 +114,8 @@ class TableMapping(StrictModel):
         return name if given is None or given.column is None else given.column
 
 
-def _check_encoding(encoding: str) -> None:
-    """Refuse an encoding that is unknown, or in which lines don't end as they do in ASCII."""
+def check_encoding(encoding: str) -> None:
+    """Refuse with ``ValueError`` an encoding that is unknown, or whose lines don't end as in ASCII."""
     marks = "\r\n,;\t\"'"
     try:
         kept = marks.encode("ascii").decode(encoding) == marks

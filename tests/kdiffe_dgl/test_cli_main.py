@@ -90,7 +90,10 @@ def test_commands_explain_themselves(name: str) -> None:
     [
         (["train"], "error: missing option '--data' (kdiffe train --help tells the options)"),
         (["--bogus"], "error: no such option '--bogus' (kdiffe --help tells the options)"),
-        (["data", "import"], "error: missing argument 'SOURCE' (kdiffe data import --help tells the options)"),
+        (
+            ["data", "import"],
+            "error: missing argument 'SOURCE' (kdiffe data import --help tells the options)",
+        ),
         (["recommend", "run"], "error: no users given: use --user, --users-file or --all-users (kdiffe"),
         (["data", "list", "--kind"], "error: no such option '--kind' (kdiffe data list --help"),
     ],

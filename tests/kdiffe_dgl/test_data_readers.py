@@ -356,6 +356,23 @@ def test_ids_meet_without_spaces_and_labels_without_markup(tmp_path):
         import_dataset(log, "table")
 
 
+def test_tables_of_other_encodings(tmp_path):
+    log, items = tmp_path / "log.csv", tmp_path / "items.csv"
+    log.write_bytes("Käufer;Ware\nJörg;a\nAnn;b\n".encode("cp1252"))
+    items.write_bytes("id;Name\na;Größe 1 – nur 5 €\nb;plain\n".encode("cp1252"))
+    table = TableOptions(user_column="Käufer", item_column="Ware", encoding="cp1252")
+    dataset = import_dataset(log, "table", item_labels=items, table=table)
+    assert dataset.users["id"].to_list() == ["Ann", "Jörg"]
+    assert dataset.items["label"].to_list() == ["Größe 1 – nur 5 €", "plain"]
+    for encoding, told in (
+        ("utf-8", "isn't UTF-8"),
+        ("utf-16", "'utf-16' isn't read"),
+        ("utf-7x", "unknown"),
+    ):
+        with pytest.raises(InputError, match=told):
+            import_dataset(log, "table", table=TableOptions(encoding=encoding))
+
+
 def test_rows_without_a_rating_are_told_apart(tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("user,item,stars\nu1,a,5\nu1,b,\nu1,c,1\nu2,a,4\nu2,b,\n")

@@ -146,7 +146,12 @@ def numbered(count: int, labels: pl.DataFrame | None = None, ids: pl.Series | No
     return frame.join(labels, on="id", how="left", maintain_order="left")
 
 
-def read_labels(path: Path, id_column: str | None = None, label_column: str | None = None) -> pl.DataFrame:
+def read_labels(
+    path: Path,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    encoding: str = "utf-8",
+) -> pl.DataFrame:
     """Read a delimited table that names items; by default its first column is the id, its second the label.
 
     Tags and entities of HTML are taken out of labels, as they are out of the metadata of a graph.
@@ -161,7 +166,7 @@ def read_labels(path: Path, id_column: str | None = None, label_column: str | No
     InputError
         If a column is missing, an id is empty or occurs twice.
     """
-    table = read_table(path)
+    table = read_table(path, encoding=encoding)
     if len(table.columns) < 2 and (id_column is None or label_column is None):
         raise InputError(f"{path}: one column; expected ids and labels")
     id_column = id_column or table.columns[0]

@@ -11,6 +11,7 @@ import polars as pl
 from kdiffe_dgl.errors import InputError
 from kg_builders.sources.delimited import LINE, require_columns
 from kg_builders.sources.delimited import read_delimited as read_lines
+from kg_builders.sources.mapping import check_encoding
 
 __all__ = ["DELIMITERS", "Table", "read_table", "require_file"]
 
@@ -95,7 +96,12 @@ class Table:
         return values
 
 
-def read_table(path: Path, delimiter: str | None = None, columns: Sequence[str] | None = None) -> Table:
+def read_table(
+    path: Path,
+    delimiter: str | None = None,
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+) -> Table:
     """Read delimited text; all values stay text.
 
     Parameters
@@ -107,19 +113,27 @@ def read_table(path: Path, delimiter: str | None = None, columns: Sequence[str] 
         occurs most often in the first line. Quotes are understood only with commas and semicolons.
     columns
         Names of the columns of a file without a header; None: the first line is the header.
+    encoding
+        That of the text, such as ``cp1252``.
 
     Raises
     ------
     InputError
-        If the file is missing, empty, no UTF-8 text, has no such delimiter, repeats a column name,
-        holds no row, or has a line with another number of fields.
+        If the file is missing, empty, no text of that encoding, has no such delimiter, repeats a column name,
+        holds no row, or has a line with another number of fields; or the encoding is not read.
     """
     require_file(path)
-    separator = _sniffed(path) if delimiter is None else delimiter
+    try:
+        check_encoding(encoding)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    separator = _sniffed(path, encoding) if delimiter is None else delimiter
     if separator not in DELIMITERS:
         names = ", ".join(DELIMITERS.values())
         raise InputError(f"delimiter {separator!r} is not supported; expected one of {names}")
-    return Table(path, read_lines(path, separator, columns, quote='"' if separator in ",;" else None))
+    return Table(
+        path, read_lines(path, separator, columns, '"' if separator in ",;" else None, encoding=encoding)
+    )
 
 
 def require_file(path: Path) -> None:
@@ -130,9 +144,9 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path}: empty file; expected at least one row")
 
 
-def _sniffed(path: Path) -> str:
+def _sniffed(path: Path, encoding: str) -> str:
     with path.open("rb") as stream:
-        head = stream.readline(1 << 20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        head = stream.readline(1 << 20).decode(encoding, errors="replace").lstrip("\ufeff").rstrip("\r\n")
     best = max(DELIMITERS, key=head.count)
     if best not in head:
         raise InputError(

@@ -28,6 +28,7 @@ def read_tabular(
     time_unit: str = "s",
     delimiter: str | None = None,
     columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
     name: str | None = None,
     features: Mapping[str, Path] | None = None,
     labels: pl.DataFrame | None = None,
@@ -48,6 +49,8 @@ def read_tabular(
         Of delimited text; None: found in the first line.
     columns
         Names for the columns of delimited text that has no header.
+    encoding
+        Of delimited text.
     name
         Name of the data set; None: that of the file.
     features
@@ -73,7 +76,7 @@ def read_tabular(
         raise InputError(
             f"{path}: column {user_column!r} can't name users and items both; expected a column for each"
         )
-    table = _read(path, delimiter, columns)
+    table = _read(path, delimiter, columns, encoding)
     wanted = (user_column, item_column, rating_column, timestamp_column, split_column)
     table.require(column for column in wanted if column is not None)
     raw = {"user_id": table.texts(user_column), "item_id": table.texts(item_column)}
@@ -95,9 +98,9 @@ def read_tabular(
     )
 
 
-def _read(path: Path, delimiter: str | None, columns: Sequence[str] | None) -> Table:
+def _read(path: Path, delimiter: str | None, columns: Sequence[str] | None, encoding: str) -> Table:
     if path.suffix != ".parquet":
-        return read_table(path, delimiter, columns)
+        return read_table(path, delimiter, columns, encoding)
     require_file(path)
     try:
         frame = pl.read_parquet(path)
