@@ -201,7 +201,10 @@ def _open(path: str | Path, bad: BadRecords) -> tuple[dict[str, Any], Iterator[p
         raise InputError(f"{path}: is empty; expected at least one line")
     if lines[0].startswith(b"["):
         raise InputError(f"{path}: is one JSON list; expected JSON lines, an object each")
-    if sum(line.startswith(b"{") for line in lines) > len(lines) / 2:
+    # Lines within quoted values may begin so as well: the first line is none of these, nor are whole objects.
+    begun = [line for line in lines if line.startswith(b"{")]
+    objects = begun if lines[0] in begun else [line for line in begun if line.endswith(b"}")]
+    if len(objects) > len(lines) / 2:
         return {"format": "jsonl"}, all_json_fields(path, None, bad, None)
     dialect = sniff_dialect(sniffed, len(sniffed) < _SNIFFED)
     if dialect is None:

@@ -66,8 +66,9 @@ def sniff_dialect(lines: Sequence[bytes], whole: bool) -> Dialect | None:
         readings = [(quote, *_rows(lines, delimiter, quote, encoding, whole)) for quote in quotes]
         quote, rows, unread = max(readings, key=lambda reading: _preferred(*reading[1:]))
         width, share = _fit(rows, unread)
-        # A comma is frequent in texts, so that it has to split into more than the others do.
-        if width > most and share >= _SAME_WIDTH:
+        # A delimiter that the first record lacks stands within values, beside line breaks in quotes, say. A
+        # comma is frequent in texts, so that it has to split into more than the others do.
+        if width > most and share >= _SAME_WIDTH and len(rows[0]) > 1:
             best, most = (Dialect(encoding, delimiter, quote, None), rows), width
     if best is None:
         return None

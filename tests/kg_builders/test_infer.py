@@ -236,6 +236,8 @@ def test_a_long_file_of_records_over_lines(tmp_path: Path) -> None:
         st.text(st.sampled_from('ab ,;|\n"\t{['), min_size=1).map("x".__add__), min_size=3, max_size=9
     )
 )
+@example(texts=["x;;;\n;;;"] * 3)
+@example(texts=["x\n{\n{"] * 3)
 @settings(max_examples=50, deadline=None)
 def test_any_quoted_text_is_inferred(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("infer") / "f.csv"
