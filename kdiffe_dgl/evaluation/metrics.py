@@ -11,6 +11,7 @@ and novelty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -24,6 +25,7 @@ __all__ = [
     "coverage",
     "gini",
     "hit_rate",
+    "is_measured",
     "ndcg",
     "novelty",
     "precision",
@@ -143,6 +145,12 @@ ACCURACY_METRICS: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = Mappin
     }
 )
 """Name in reports -> per-user metric of (hits, n_relevant, cutoff)."""
+
+
+def is_measured(metric: str) -> bool:
+    """Whether results have values by user under a name such as ``recall@20``, which is how they write it."""
+    name, _, cutoff = metric.partition("@")
+    return name in ACCURACY_METRICS and re.fullmatch(r"[1-9][0-9]{0,5}", cutoff) is not None
 
 
 def coverage(exposure: Tensor) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import Field, field_validator
 from kdiffe_dgl.api import settings_for
 from kdiffe_dgl.config import Component, parse_config, read_yaml
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF
+from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF, is_measured
 from kdiffe_dgl.experiments.study import Pruner
 from kdiffe_dgl.training.config import EvaluationConfig, RunConfig
 
@@ -136,9 +135,8 @@ class _PlanFile(Component):
     @classmethod
     def _known_metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for metric in value:
-            name, _, cutoff = metric.partition("@")
-            # As results are named: recall@020 would be looked for in vain after all is trained.
-            if name not in ACCURACY_METRICS or not re.fullmatch(r"[1-9][0-9]{0,5}", cutoff):
+            # Another name, such as recall@020, would be looked for in vain after all is trained.
+            if not is_measured(metric):
                 raise ValueError(
                     f"metrics with a cutoff, such as recall@20, not {metric!r}; metrics: "
                     f"{', '.join(ACCURACY_METRICS)}"

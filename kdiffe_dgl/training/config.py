@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -14,7 +13,7 @@ from pydantic import Field, create_model, field_validator
 
 from kdiffe_dgl.config import Component, apply_overrides, merge, parse_config, read_yaml
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF
+from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF, is_measured
 from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.search import Between, Choices, SearchSpace
 
@@ -63,8 +62,7 @@ class TrainingConfig(Component):
     @field_validator("monitor")
     @classmethod
     def _known_metric(cls, value: str) -> str:
-        name, _, cutoff = value.partition("@")
-        if name not in ACCURACY_METRICS or not re.fullmatch(r"[1-9][0-9]{0,5}", cutoff):
+        if not is_measured(value):
             raise ValueError(
                 f"a metric and a cutoff, such as recall@20; metrics: {', '.join(ACCURACY_METRICS)}"
             )

@@ -24,7 +24,7 @@ from kg_builders.sources.columns import (
 from kg_builders.sources.delimited import LINE
 from kg_builders.sources.values import dates_iso, numbers, tell_unread
 
-__all__ = ["FieldMapping", "TableMapping", "load_mapping", "map_fields", "check_encoding", "parse_mapping"]
+__all__ = ["FieldMapping", "TableMapping", "check_encoding", "load_mapping", "map_fields", "parse_mapping"]
 
 FieldType = Literal["text", "list", "path", "number", "date", "reference", "key-value"]
 

@@ -11,9 +11,17 @@ from collections.abc import Mapping
 import polars as pl
 
 from kg_builders.clean import number_of
-from kg_builders.sources.values import dates_iso, numbers
+from kg_builders.sources.values import dates_iso, finite, numbers
 
-__all__ = ["date_options", "decimal_comma", "has_currency", "is_one_value", "plain_numbers"]
+__all__ = [
+    "date_options",
+    "decimal_comma",
+    "has_currency",
+    "is_one_value",
+    "mean_of",
+    "plain_numbers",
+    "share_read",
+]
 
 _DAY_AND_MONTH = r"^\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})(?:[ T]\d{1,2}:\d{2}.*)?$"
 _WHOLE_YEAR = r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"
@@ -30,8 +38,7 @@ _MOST = 0.95
 
 def plain_numbers(values: pl.Series) -> pl.Series:
     """Return the texts that are a number and nothing else; no currency, no mark between thousands."""
-    read = values.str.strip_chars().cast(pl.Float64, strict=False)
-    return read.set(~read.is_finite(), None) if len(read) else read
+    return finite(values.str.strip_chars().cast(pl.Float64, strict=False))
 
 
 def decimal_comma(values: pl.Series) -> bool:
@@ -42,7 +49,7 @@ def decimal_comma(values: pl.Series) -> bool:
     >>> decimal_comma(pl.Series(["7,50", "1.299,00"])), decimal_comma(pl.Series(["1,234", "2,500"]))
     (True, False)
     """
-    return _read(numbers(values)) < _MOST <= _read(numbers(values, ","))
+    return share_read(numbers(values)) < _MOST <= share_read(numbers(values, ","))
 
 
 def has_currency(values: pl.Series) -> pl.Series:
@@ -64,13 +71,13 @@ def date_options(values: pl.Series) -> Mapping[str, str] | None:
     {'type': 'text'}
     """
     texts = values.str.strip_chars()
-    if _mean(texts.str.contains(_DAY_AND_MONTH)) < _MOST:
+    if mean_of(texts.str.contains(_DAY_AND_MONTH)) < _MOST:
         return None
     formats = [order.format(mark) for mark in ("/", "-", ".") for order in _ORDERS]
-    read = [form for form in formats if _read(dates_iso(texts, (form,))) >= _MOST]
+    read = [form for form in formats if share_read(dates_iso(texts, (form,))) >= _MOST]
     if len(read) == 1:
         return {"type": "date", "format": read[0]}
-    return {"type": "text"} if _mean(texts.str.contains(_WHOLE_YEAR)) >= _MOST else {}
+    return {"type": "text"} if mean_of(texts.str.contains(_WHOLE_YEAR)) >= _MOST else {}
 
 
 def is_one_value(values: pl.Series) -> pl.Series:
@@ -81,10 +88,12 @@ def is_one_value(values: pl.Series) -> pl.Series:
     return comma | thousands | texts.str.contains(_DAY_AND_MONTH)
 
 
-def _read(values: pl.Series) -> float:
+def share_read(values: pl.Series) -> float:
+    """Return the share of the values that are not null; 0 of none."""
     return 1 - values.null_count() / len(values) if len(values) else 0.0
 
 
-def _mean(values: pl.Series) -> float:
+def mean_of(values: pl.Series) -> float:
+    """Return the mean of numbers or truth values; 0 of none."""
     mean = values.cast(pl.Float64).mean()
     return mean if isinstance(mean, float) else 0.0

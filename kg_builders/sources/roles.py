@@ -15,7 +15,9 @@ from kg_builders.sources.number_forms import (
     decimal_comma,
     has_currency,
     is_one_value,
+    mean_of,
     plain_numbers,
+    share_read,
 )
 from kg_builders.sources.values import dates_iso, numbers
 
@@ -140,7 +142,7 @@ def _judge(values: pl.Series, ids: pl.Series | None) -> _Verdict:
         return _judge_numbers(values, values.cast(pl.Utf8), ids)
     texts = values.cast(pl.Utf8)
     lists = bracketed_lists(texts)
-    if _read(lists) <= _HALF:
+    if share_read(lists) <= _HALF:
         return _judge_texts(texts, ids)
     verdict = _judge_lists(lists.zip_with(lists.is_not_null(), each_in_list(texts)), ids)
     return replace(verdict, why=f"{verdict.why}; written in brackets")
@@ -227,7 +229,7 @@ def _judge_texts(values: pl.Series, ids: pl.Series | None) -> _Verdict:
     different = f"{distinct / len(values):.0%} of the values different"
     # A sample shows fewer repeats than the file has.
     recurring = distinct <= 0.9 * len(values)
-    if words > (_WORDS_OF_A_NAME if recurring else 1.5) or _mean(values.str.len_chars()) > 60:
+    if words > (_WORDS_OF_A_NAME if recurring else 1.5) or mean_of(values.str.len_chars()) > 60:
         return _Verdict("text", f"{words:.0f} words each, {different}", values)
     if recurring:
         return _Verdict("category", f"{distinct:,} different values in {len(values):,} records", values)
@@ -243,14 +245,14 @@ def _judge_forms(values: pl.Series, _: pl.Series | None) -> _Verdict | None:
 def _judge_number_texts(values: pl.Series, ids: pl.Series | None) -> _Verdict | None:
     """Judge texts that are numbers or prices, as a mapping's type number and a number rule read them."""
     plain = plain_numbers(values)
-    if _read(plain) >= _NEARLY_ALL:
+    if share_read(plain) >= _NEARLY_ALL:
         return _judge_numbers(plain.drop_nulls(), values, ids)
     comma = decimal_comma(values)
     amounts = numbers(values, "," if comma else ".").drop_nulls().to_list()
     prices = has_currency(values)
     # Part numbers such as ABC123 begin as prices do.
     strange = values.str.contains(r"\p{L}") & ~prices
-    if len(amounts) < _NEARLY_ALL * len(values) or _mean(strange) > 1 - _NEARLY_ALL:
+    if len(amounts) < _NEARLY_ALL * len(values) or mean_of(strange) > 1 - _NEARLY_ALL:
         return None
     what = "prices" if prices.any() else "numbers"
     how = " with a decimal comma" if comma else ""
@@ -259,7 +261,7 @@ def _judge_number_texts(values: pl.Series, ids: pl.Series | None) -> _Verdict | 
 
 
 def _judge_date_texts(values: pl.Series, _: pl.Series | None) -> _Verdict | None:
-    if _read(dates_iso(values.alias("date"))) > _MOST:
+    if share_read(dates_iso(values.alias("date"))) > _MOST:
         return _Verdict("date", "can be read as dates", values)
     options = date_options(values)
     if options is None:
@@ -279,7 +281,7 @@ def _split(values: pl.Series, ids: pl.Series | None) -> _Verdict | None:
     """Find the delimiter that splits texts into parts that recur; None if there is none."""
     several = ~is_one_value(values)
     for delimiter in dict.fromkeys((*PATH_DELIMITERS, *DELIMITERS, " ")):
-        holds = _mean(values.str.contains(delimiter, literal=True) & several)
+        holds = mean_of(values.str.contains(delimiter, literal=True) & several)
         if holds < 0.2:
             continue
         lists = values.str.split(delimiter).list.eval(pl.element().str.strip_chars())
@@ -330,30 +332,21 @@ def _references(values: pl.Series, ids: pl.Series | None) -> str | None:
         return None
     distinct = values.unique()
     known = int(distinct.is_in(ids.implode()).sum())
-    numeric = _read(plain_numbers(ids)) == 1
+    numeric = share_read(plain_numbers(ids)) == 1
     if numeric:
         alike = known == len(distinct) and len(distinct) > 0.2 * len(ids) and len(distinct) > 20
         return f"all {known:,} different values are ids of items" if alike else None
     lengths = ids.str.len_chars()
     low, high = lengths.min(), lengths.max()
-    shaped = _mean(values.str.len_chars().is_between(low, high) & ~values.str.contains(r"\s"))
+    shaped = mean_of(values.str.len_chars().is_between(low, high) & ~values.str.contains(r"\s"))
     if known >= min(5, len(ids) / 2) and known >= 1 and shaped > 0.8 and known >= 0.001 * len(distinct):
         return f"{known:,} of {len(distinct):,} different values are ids of items in the sample"
     return None
 
 
 def _share(values: pl.Series, pattern: str) -> float:
-    return _mean(values.str.contains(pattern))
-
-
-def _read(values: pl.Series) -> float:
-    return 1 - values.null_count() / len(values) if len(values) else 0.0
+    return mean_of(values.str.contains(pattern))
 
 
 def _words(values: pl.Series) -> float:
-    return _mean(values.str.strip_chars().str.count_matches(r"\s+") + 1)
-
-
-def _mean(values: pl.Series) -> float:
-    mean = values.cast(pl.Float64).mean()
-    return mean if isinstance(mean, float) else 0.0
+    return mean_of(values.str.strip_chars().str.count_matches(r"\s+") + 1)

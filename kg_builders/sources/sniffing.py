@@ -58,7 +58,7 @@ def sniff_dialect(lines: Sequence[bytes], whole: bool) -> Dialect | None:
         None if no delimiter splits the records into the same number of values.
     """
     encoding = _encoding(lines)
-    best: tuple[Dialect, list[list[str]]] | None = None
+    best: tuple[str, str | None, list[list[str]]] | None = None
     most = 1
     for delimiter in _DELIMITERS:
         # Where both readings fit as well, quotation marks around values are no part of them.
@@ -69,11 +69,11 @@ def sniff_dialect(lines: Sequence[bytes], whole: bool) -> Dialect | None:
         # A delimiter that the first record lacks stands within values, beside line breaks in quotes, say. A
         # comma is frequent in texts, so that it has to split into more than the others do.
         if width > most and share >= _SAME_WIDTH and len(rows[0]) > 1:
-            best, most = (Dialect(encoding, delimiter, quote, None), rows), width
+            best, most = (delimiter, quote, rows), width
     if best is None:
         return None
-    dialect, rows = best
-    return Dialect(dialect.encoding, dialect.delimiter, dialect.quote, _columns(rows))
+    delimiter, quote, rows = best
+    return Dialect(encoding, delimiter, quote, _columns(rows))
 
 
 def _encoding(lines: Sequence[bytes]) -> str:

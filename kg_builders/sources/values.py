@@ -10,7 +10,7 @@ from kg_builders.clean import Decimal, number_of
 from kg_builders.dates import FIRST_YEAR, LAST_YEAR
 from kg_builders.sources.bad import BadRecords
 
-__all__ = ["DATE_FORMATS", "dates_iso", "numbers", "tell_unread"]
+__all__ = ["DATE_FORMATS", "dates_iso", "finite", "numbers", "tell_unread"]
 
 DATE_FORMATS = (
     "%Y-%m-%d",
@@ -56,8 +56,12 @@ def dates_iso(values: pl.Series, formats: Sequence[str] = DATE_FORMATS) -> pl.Se
 
 def numbers(values: pl.Series, decimal: Decimal = ".") -> pl.Series:
     """Return texts as numbers, in the forms that a number rule reads; what isn't a finite one is null."""
-    read = number_of(values.str.strip_chars(), decimal)
-    return read.set(~read.is_finite(), None) if len(read) else read
+    return finite(number_of(values.str.strip_chars(), decimal))
+
+
+def finite(values: pl.Series) -> pl.Series:
+    """Return numbers with null in place of infinity and NaN."""
+    return values.set(~values.is_finite(), None) if len(values) else values
 
 
 def tell_unread(lines: pl.Series, given: pl.Series, read: pl.Series, bad: BadRecords, what: str) -> None:

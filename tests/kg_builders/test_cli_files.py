@@ -17,6 +17,11 @@ from kg_builders.cli import main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "knowledge-graphs.md"
 
+ENCODE = (
+    *("encode", "--source", "table", "--input", "items.csv", "--mapping", "m.yaml"),
+    *("--field", "name", "--set", "width=2"),
+)
+
 
 def named(folder: Path) -> list[Any]:
     return sorted(read_knowledge_graph(folder).to_named().drop("source").rows(), key=repr)
@@ -26,20 +31,7 @@ def test_encoded_features_in_a_recipe(kg_build: Any, shop: Path) -> None:
     rows = ["sku,name,tags,brand", "a,steel axe,x,Y", "b,wooden axe,x,Y", "c,,x,Y", "d,wooden dish,x,Y"]
     (shop / "items.csv").write_text("\n".join(rows) + "\n")
     (shop / "m.yaml").write_text("id: sku\nlabel: name\nfields: {name: {type: text}}\n")
-    options = (
-        "encode",
-        "--source",
-        "table",
-        "--input",
-        "items.csv",
-        "--mapping",
-        "m.yaml",
-        "--field",
-        "name",
-        "--set",
-        "width=2",
-        "--quiet",
-    )
+    options = (*ENCODE, "--quiet")
     result = kg_build(*options, "--out", "f/text.npy")
     assert result.exit_code == 0, result.stderr
     assert "4 items x 2" in result.stdout
@@ -66,19 +58,7 @@ def test_encoded_features_in_a_recipe(kg_build: Any, shop: Path) -> None:
 
 
 def test_a_matrix_of_somebody_else_stays(kg_build: Any, shop: Path) -> None:
-    options = (
-        "encode",
-        "--source",
-        "table",
-        "--input",
-        "items.csv",
-        "--mapping",
-        "m.yaml",
-        "--field",
-        "name",
-        "--set",
-        "width=2",
-    )
+    options = ENCODE
     (shop / "m.yaml").write_text("id: sku\nfields: {name: text}\n")
     (shop / "items.csv").write_text("sku,name\na,steel axe\nb,wooden axe\nc,steel cup\nd,wooden dish\n")
     np.save(shop / "mine.npy", np.eye(4))
