@@ -231,8 +231,9 @@ class Evaluator:
         given = score(torch.from_numpy(self.users[start:stop]))
         self._check_scores(given, start, stop)
         scores = given.detach().clone()
-        unknown = self._unknown[start:stop].to(scores.device)
-        scores[unknown] = self._popularity.to(scores)
+        unknown = self._unknown[start:stop]
+        if unknown.any():
+            scores[unknown.to(scores.device)] = self._popularity.to(scores)
         if self._masked is not None:
             rows, columns = self._masked.block(start, stop)
             scores[rows.to(scores.device), columns.to(scores.device)] = -torch.inf
