@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from kg_builders.agreement import link_agreement
 from kg_builders.build_report import BuildReport
 from kg_builders.config import nearest
-from kg_builders.encoders import read_features_record
-from kg_builders.encoders.inputs import ids_hash
+from kg_builders.encoders.store import read_record_of
 from kg_builders.engines import Engine
 from kg_builders.errors import InputError
 from kg_builders.extract import extract_triples
@@ -237,15 +236,8 @@ def _filled_rows(
     """Return which rows stand for items without input, where ``kg-build encode`` left a record of it."""
     if settings.path is None:
         return None
-    record = read_features_record(folder / settings.path)
-    if record is None:
-        return None
-    if record.ids_hash != ids_hash(ids):
-        raise InputError(
-            f"{folder / settings.path}: features {name!r} were encoded for other items, or in another order; "
-            "expected the items of this graph, in their order (encode with --items)"
-        )
-    return record.missing_mask()
+    record = read_record_of(folder / settings.path, ids, "this graph")
+    return None if record is None else record.missing_mask()
 
 
 def _matrix(

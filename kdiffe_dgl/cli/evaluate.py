@@ -9,7 +9,7 @@ import click
 
 from kdiffe_dgl.api import Run
 from kdiffe_dgl.cli.options import CUTOFFS
-from kdiffe_dgl.cli.output import OVERWRITE, emit, require_new, require_suffix
+from kdiffe_dgl.cli.output import OVERWRITE, choose_form, emit, require_new
 from kdiffe_dgl.evaluation.groups import group_values
 from kdiffe_dgl.evaluation.tables import group_tables, metrics_table
 from kg_builders.cli.shell import examples, out_option, render
@@ -21,6 +21,7 @@ _EPILOG = examples(
     "kdiffe evaluate runs/mine --data data/mine --groups --cutoffs 20",
     "kdiffe evaluate runs/mine --data data/mine --mask train+validation --output metrics.json",
 )
+_SUFFIXES = {".json": "json", ".txt": "table"}
 _MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
 
 
@@ -53,7 +54,7 @@ _MASKS = {"train": ("train",), "train+validation": ("train", "validation")}
     type=click.Choice(["table", "json"]),
     help="Form of the result.  [default: that of the output's suffix, otherwise a table]",
 )
-@out_option("output", "Write to this file: .json, or any other for tables.")
+@out_option("output", "Write to this file: .json, or .txt for tables.")
 @OVERWRITE
 def evaluate(
     *,
@@ -71,18 +72,14 @@ def evaluate(
 
     The whole catalogue is ranked for every user with an item in the split.
     """
-    suffixes = {".json": "json"}
-    if output_format is not None:
-        require_suffix(output, output_format, suffixes)
-    elif output is not None:
-        output_format = suffixes.get(output.suffix.lower())
+    chosen = choose_form(output_format, output, _SUFFIXES, "--output")
     require_new(output, overwrite)
     opened = Run(run, data_folder)
     result = opened.evaluate(split, _MASKS[mask], cutoffs)
     model, dataset = opened.folder.info.model, opened.dataset
     metrics = [f"{name}@{cutoff}" for name in ("recall", "ndcg") for cutoff in cutoffs]
     by_group = group_values(dataset, result, metrics) if groups else {}
-    if output_format == "json":
+    if chosen == "json":
         content = {"model": model, "dataset": dataset.name, **result.to_dict()}
         if groups:
             content["groups"] = by_group

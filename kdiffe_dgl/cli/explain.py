@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kdiffe_dgl.cli.output import OVERWRITE, emit, emit_folder, require_new, require_no_old, require_suffix
+from kdiffe_dgl.cli.output import OVERWRITE, choose_form, emit, emit_folder, require_new, require_no_old
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples, out_option
 
@@ -57,28 +57,16 @@ _WRITERS: dict[str, Callable[[Explanation], bytes]] = {
     "graphml": lambda explanation: explanation.to_graphml(),
 }
 _BINARY = ("png", "pdf")
+_SUFFIXES = {f".{name}": name for name in _WRITERS if name != "text"} | {".txt": "text"}
 
 
 def _choose_format(form: str | None, out: Path | None, several: bool) -> str:
     """Return the format asked for, or that of the suffix, or text."""
-    if form is None:
-        suffix = "" if out is None or (several and not out.suffix) else out.suffix.lower().lstrip(".")
-        if not suffix:
-            if out is None:
-                return "text"
-            raise InputError(f"--out {out}: names no form; expected --format, or a suffix such as .html")
-        form = "text" if suffix == "txt" else suffix
-        if form not in _WRITERS:
-            raise InputError(
-                f"--out {out}: the suffix {out.suffix!r} names no form; expected one of {', '.join(_WRITERS)}"
-                if out is not None
-                else ""
-            )
-    if not several:
-        require_suffix(out, form, {f".{name}": name for name in _WRITERS} | {".txt": "text"})
-    if out is None and form in _BINARY:
-        raise click.UsageError(f"--format {form} writes a file; give --out.")
-    return form
+    # A folder may have any name.
+    chosen = choose_form(form, None if several and form is not None else out, _SUFFIXES) or "text"
+    if out is None and chosen in _BINARY:
+        raise click.UsageError(f"--format {chosen} writes a file; give --out.")
+    return chosen
 
 
 def _file_name(rank: int, item: str, form: str) -> str:

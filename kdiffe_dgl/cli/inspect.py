@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from kdiffe_dgl.cli.output import OVERWRITE, emit, emit_folder, require_new, require_no_old, require_suffix
+from kdiffe_dgl.cli.output import OVERWRITE, choose_form, emit, emit_folder, require_new, require_no_old
 from kdiffe_dgl.errors import InputError
 from kg_builders.cli.shell import PATH, examples, out_option, render
 
@@ -41,19 +41,9 @@ def _content(inspection: Inspection, form: str) -> bytes:
 
 def _choose_format(form: str | None, out: Path | None) -> str:
     """Return the format asked for, or that of the suffix; ``folder`` for a name without one."""
-    if form is not None:
-        require_suffix(out, form, _SUFFIXES)
-        return form
-    if out is None:
-        return "text"
-    if not out.suffix or out.is_dir():
+    if form is None and out is not None and (not out.suffix or out.is_dir()):
         return "folder"
-    if out.suffix.lower() not in _SUFFIXES:
-        raise InputError(
-            f"--out {out}: the suffix {out.suffix!r} names no form; expected one of {', '.join(_SUFFIXES)}, "
-            "or a folder"
-        )
-    return _SUFFIXES[out.suffix.lower()]
+    return choose_form(form, out, _SUFFIXES) or "text"
 
 
 def _write_folder(inspection: Inspection, folder: Path, overwrite: bool) -> None:

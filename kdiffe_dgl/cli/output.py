@@ -11,7 +11,7 @@ from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving.files import atomic_file
 from kg_builders.formats.atomic import staged_folder
 
-__all__ = ["OVERWRITE", "emit", "emit_folder", "require_new", "require_no_old", "require_suffix"]
+__all__ = ["OVERWRITE", "choose_form", "emit", "emit_folder", "require_new", "require_no_old"]
 
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
 
@@ -128,25 +128,43 @@ def emit_folder(
             (staged / name).write_bytes(content)
 
 
-def require_suffix(out: Path | None, form: str, suffixes: Mapping[str, str]) -> None:
-    """Refuse a file name that tells another form than the one that is asked for.
+def choose_form(
+    form: str | None, out: Path | None, suffixes: Mapping[str, str], option: str = "--out"
+) -> str | None:
+    """Return the form of a result: the one asked for, or else the one that the file's name tells.
 
     Parameters
     ----------
-    out
-        File to write; null: standard output.
     form
         The form asked for.
+    out
+        File to write; null: standard output.
     suffixes
         Suffix -> form, for all suffixes that tell one.
+    option
+        What the file was given by, for messages.
+
+    Returns
+    -------
+    str or None
+        Null where neither a form nor a file is given.
 
     Raises
     ------
     InputError
-        If the two disagree.
+        If the two disagree, or the name tells no form and none is asked for.
     """
     told = None if out is None else suffixes.get(out.suffix.lower())
-    if told not in (None, form):
+    if form is not None:
+        if told not in (None, form):
+            raise InputError(
+                f"{option} {out}: its name tells {told}, but --format {form} is asked for; "
+                "expected one of them"
+            )
+        return form
+    if out is not None and told is None:
+        named = f"the suffix {out.suffix!r} names" if out.suffix else "names"
         raise InputError(
-            f"--out {out}: its name tells {told}, but --format {form} is asked for; expected one of them"
+            f"{option} {out}: {named} no form; expected one of {', '.join(suffixes)}, or --format"
         )
+    return told

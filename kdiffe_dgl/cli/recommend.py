@@ -13,7 +13,7 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from kdiffe_dgl.cli.output import OVERWRITE, emit, require_new
+from kdiffe_dgl.cli.output import OVERWRITE, choose_form, emit, require_new
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.serving import Recommender
 from kg_builders.cli.shell import examples, out_option, render
@@ -61,6 +61,7 @@ _WRITERS: dict[str, Callable[[pl.DataFrame], bytes]] = {
     "json": _json,
     "parquet": _parquet,
 }
+_SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
 
 
 def _users_in(file: Path) -> list[str]:
@@ -81,20 +82,9 @@ def _users_in(file: Path) -> list[str]:
 
 def _choose_format(output_format: str | None, output: Path | None) -> str:
     """Return the format asked for, or else that of the output's suffix, or else a table."""
-    if output_format is None:
-        if output is None or output.suffix.lower() == ".txt":
-            return "table"
-        suffix = output.suffix.lower().lstrip(".")
-        if suffix not in _WRITERS:
-            forms = ", ".join(f".{name}" for name in _WRITERS if name != "table")
-            raise InputError(
-                f"--output {output}: the suffix {output.suffix!r} names no form of the result; "
-                f"expected one of {forms}, .txt, or --format"
-            )
-        return suffix
     if output_format == "parquet" and output is None:
         raise click.UsageError("--format parquet writes a file; give --output.")
-    return output_format
+    return choose_form(output_format, output, _SUFFIXES, "--output") or "table"
 
 
 @click.command(epilog=_EPILOG)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kdiffe_dgl.errors import InputError
-from kg_builders.encoders.inputs import ids_hash
-from kg_builders.encoders.store import read_features_record
+from kg_builders.encoders.store import read_record_of
 
 __all__ = ["load_features", "load_modalities"]
 
@@ -78,12 +77,7 @@ def load_modalities(paths: Mapping[str, Path], ids: Sequence[str]) -> dict[str, 
     found = {}
     for name, path in paths.items():
         found[name] = load_features(path, len(ids))
-        record = read_features_record(path, verify=True)
-        if record is not None and record.ids_hash != ids_hash(ids):
-            raise InputError(
-                f"{path}: encoded for other items, or in another order; expected the items of the data set, "
-                "in their order (kg-build encode --items takes its items.parquet)"
-            )
+        read_record_of(path, ids, "the data set (its items.parquet)")
     return found
 
 

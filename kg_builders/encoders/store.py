@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kg_builders.config import StrictModel, parse_settings
+from kg_builders.encoders.inputs import ids_hash
 from kg_builders.errors import InputError
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "matrix_hash",
     "publish_features",
     "read_features_record",
+    "read_record_of",
     "record_path",
     "refuse_strange_matrix",
     "write_features",
@@ -221,4 +224,35 @@ def read_features_record(path: str | Path, verify: bool = False) -> FeatureRecor
             raise InputError(
                 f"{path}: is not the matrix that {beside.name} describes; expected the one encoded"
             )
+    return record
+
+
+def read_record_of(path: str | Path, ids: Sequence[str], whose: str) -> FeatureRecord | None:
+    """Read what stands beside a matrix, and refuse a matrix that was encoded for other items.
+
+    Parameters
+    ----------
+    path
+        Of the ``.npy`` file.
+    ids
+        Ids of the items, in the order of the rows that are expected.
+    whose
+        What the items are those of, for the message.
+
+    Returns
+    -------
+    FeatureRecord or None
+        ``None`` if there is no record: of such a matrix only the number of rows is known.
+
+    Raises
+    ------
+    InputError
+        If the record is not valid, is not that of the matrix, or names other items or another order.
+    """
+    record = read_features_record(path, verify=True)
+    if record is not None and record.ids_hash != ids_hash(ids):
+        raise InputError(
+            f"{path}: encoded for other items, or in another order; expected the items of {whose}, in their "
+            "order (kg-build encode --items)"
+        )
     return record

@@ -15,12 +15,12 @@ import polars as pl
 from kg_builders.config import nearest
 from kg_builders.errors import InputError
 from kg_builders.sources.bad import BadRecords
+from kg_builders.sources.encodings import decode_lines
 from kg_builders.sources.streams import MAX_LINE, LineBlock, Progress, read_lines
 
 __all__ = [
     "LINE",
     "Rows",
-    "decode_lines",
     "delimited_blocks",
     "parse_numbers",
     "parse_record",
@@ -161,43 +161,6 @@ def parse_numbers(path: str | Path, frame: pl.DataFrame, column: str) -> pl.Expr
         line, value = bad.select(LINE, column).row(0)
         raise InputError(f"{path}, line {line}: {column} is {value!r}, expected a number")
     return number.alias(column)
-
-
-def decode_lines(
-    block: LineBlock, bad: BadRecords, encoding: str = "utf-8", keep_returns: bool = False
-) -> list[str]:
-    """Decode the lines of a block; those that are too long, hold NUL bytes or can't be decoded become empty.
-
-    Such lines are counted as bad records. A carriage return at the end of a line is taken off, unless it
-    may be in the middle of a quoted value and so has to be kept.
-    """
-    for at, beginning in block.too_long:
-        bad.total += 1
-        bad.add(at, beginning, f"is longer than {MAX_LINE >> 20} MiB")
-    joined = b"\n".join(block.lines)
-    if b"\0" not in joined:
-        try:
-            text = joined.decode(encoding)
-            if not keep_returns:
-                text = text.replace("\r\n", "\n").removesuffix("\r")
-            return text.split("\n")
-        except UnicodeDecodeError:
-            pass
-    lines = []
-    for number, line in enumerate(block.lines, start=block.first):
-        reason = "holds a NUL byte" if b"\0" in line else ""
-        try:
-            text = line.decode(encoding)
-            text = text if keep_returns else text.removesuffix("\r")
-        except UnicodeDecodeError as error:
-            called = "UTF-8" if encoding == "utf-8" else encoding
-            reason = reason or f"byte {line[error.start]:#04x} isn't {called}"
-        if reason:
-            bad.total += 1
-            bad.add(number, line, reason)
-            text = ""
-        lines.append(text)
-    return lines
 
 
 @dataclass

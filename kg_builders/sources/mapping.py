@@ -22,9 +22,10 @@ from kg_builders.sources.columns import (
     each_in_list,
 )
 from kg_builders.sources.delimited import LINE
+from kg_builders.sources.encodings import check_encoding
 from kg_builders.sources.values import dates_iso, numbers, tell_unread
 
-__all__ = ["FieldMapping", "TableMapping", "check_encoding", "load_mapping", "map_fields", "parse_mapping"]
+__all__ = ["FieldMapping", "TableMapping", "load_mapping", "map_fields", "parse_mapping"]
 
 FieldType = Literal["text", "list", "path", "number", "date", "reference", "key-value"]
 
@@ -112,22 +113,6 @@ class TableMapping(StrictModel):
         """Return the name that a field has in the file."""
         given = (self.fields or {}).get(name)
         return name if given is None or given.column is None else given.column
-
-
-def check_encoding(encoding: str) -> None:
-    """Refuse with ``ValueError`` an encoding that is unknown, or whose lines don't end as in ASCII."""
-    marks = "\r\n,;\t\"'"
-    try:
-        kept = marks.encode("ascii").decode(encoding) == marks
-    except LookupError as error:
-        raise ValueError(f"unknown encoding {encoding!r}; expected one such as utf-8") from error
-    except UnicodeError:
-        kept = False
-    if not kept:
-        raise ValueError(
-            f"encoding {encoding!r} isn't read, since its lines don't end as in ASCII; expected one such as "
-            "utf-8, cp1252 or latin-1, so save the file as UTF-8"
-        )
 
 
 def parse_mapping(data: Any, where: str = "mapping") -> TableMapping:

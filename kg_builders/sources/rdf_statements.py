@@ -20,7 +20,7 @@ import polars as pl
 from kg_builders.config import nearest
 from kg_builders.errors import InputError, install_hint
 from kg_builders.sources.bad import BadRecords
-from kg_builders.sources.delimited import decode_lines
+from kg_builders.sources.encodings import decode_lines
 from kg_builders.sources.streams import Progress, file_name, open_stream, read_lines
 
 __all__ = ["FORMATS", "RDF", "RDFS", "RDF_TYPE", "STATEMENT_SCHEMA", "rdf_format", "statement_blocks"]

@@ -282,8 +282,35 @@ def test_the_suffix_tells_the_form_of_metrics(run: Path, data: Path, tmp_path: P
     file = tmp_path / "metrics.json"
     assert kdiffe("evaluate", run, "--data", data, "--output", file).exit_code == 0
     assert json.loads(file.read_text(encoding="utf-8"))["split"] == "test"
-    asked = ("evaluate", run, "--data", data, "--format", "table", "--output", tmp_path / "other.json")
-    assert_one_sentence(kdiffe(*asked), "its name tells json, but --format table is asked for")
+    tables = tmp_path / "metrics.txt"
+    assert kdiffe("evaluate", run, "--data", data, "--output", tables).exit_code == 0
+    assert "recall" in tables.read_text(encoding="utf-8")
+    asked = ("evaluate", run, "--data", data, "--output", tmp_path / "metrics.csv")
+    assert_one_sentence(
+        kdiffe(*asked),
+        "metrics.csv: the suffix '.csv' names no form; expected one of .json, .txt, or --format",
+    )
+    assert kdiffe(*asked, "--format", "table").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "form", "told"),
+    [
+        ("evaluate", ["--data", "DATA"], "table", "json"),
+        ("recommend", ["--user", "u1"], "csv", "json"),
+        ("inspect", ["--data", "DATA"], "html", "json"),
+        ("explain", ["--data", "DATA", "--user", "u1"], "svg", "json"),
+    ],
+)
+def test_a_name_that_tells_another_form_is_refused(
+    run: Path, data: Path, tmp_path: Path, command: str, options: list[str], form: str, told: str
+) -> None:
+    file = tmp_path / f"other.{told}"
+    asked = [command, run, *(data if option == "DATA" else option for option in options), "--out", file]
+    assert_one_sentence(
+        kdiffe(*asked, "--format", form), f"its name tells {told}, but --format {form} is asked for"
+    )
+    assert not file.exists()
 
 
 def test_recommend_to_standard_output(run: Path) -> None:

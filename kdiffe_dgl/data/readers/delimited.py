@@ -11,7 +11,7 @@ import polars as pl
 from kdiffe_dgl.errors import InputError
 from kg_builders.sources.delimited import LINE, require_columns
 from kg_builders.sources.delimited import read_delimited as read_lines
-from kg_builders.sources.mapping import check_encoding
+from kg_builders.sources.encodings import check_encoding
 
 __all__ = ["DELIMITERS", "Table", "read_table", "require_file"]
 
