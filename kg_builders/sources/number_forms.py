@@ -6,6 +6,7 @@ Among all values of a column, mostly one way is left.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import polars as pl
@@ -18,6 +19,7 @@ __all__ = [
     "decimal_comma",
     "has_currency",
     "is_one_value",
+    "is_unix_time",
     "mean_of",
     "plain_numbers",
     "share_read",
@@ -33,6 +35,8 @@ _CODES = (
 )
 _CURRENCIES = rf"[$€£¥₹]|(?:^|[^\p{{L}}])(?:{_CODES})(?:$|[^\p{{L}}])"
 _DECIMAL_COMMA = r"\d,\d"
+_TIME_NAMES = r"(?i)date|time|stamp|released|published|created|updated|added"
+_SECONDS = (10**8, 4_102_444_800)  # from 1973, of as many digits as rules read, to 2100
 _MOST = 0.95
 
 
@@ -86,6 +90,25 @@ def is_one_value(values: pl.Series) -> pl.Series:
     comma = texts.str.contains(_DECIMAL_COMMA) & number_of(texts, ",").is_not_null()
     thousands = texts.str.contains(_DECIMAL_COMMA) & number_of(texts).is_not_null()
     return comma | thousands | texts.str.contains(_DAY_AND_MONTH)
+
+
+def is_unix_time(values: pl.Series) -> bool:
+    """Whether a column of numbers holds seconds or milliseconds since 1970: as its name says, and its range.
+
+    Article numbers are as long, so that the range alone says nothing.
+
+    Examples
+    --------
+    >>> times = [1262649600, 1283299200]
+    >>> is_unix_time(pl.Series("released", times)), is_unix_time(pl.Series("barcode", times))
+    (True, False)
+    """
+    if re.search(_TIME_NAMES, values.name) is None:
+        return False
+    numeric = values.cast(pl.Float64)
+    return any(
+        mean_of(numeric.is_between(_SECONDS[0] * unit, _SECONDS[1] * unit)) >= _MOST for unit in (1, 1000)
+    )
 
 
 def share_read(values: pl.Series) -> float:

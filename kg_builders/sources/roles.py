@@ -15,6 +15,7 @@ from kg_builders.sources.number_forms import (
     decimal_comma,
     has_currency,
     is_one_value,
+    is_unix_time,
     mean_of,
     plain_numbers,
     share_read,
@@ -215,6 +216,9 @@ def _judge_numbers(values: pl.Series, texts: pl.Series, ids: pl.Series | None) -
     found = _references(texts, ids)
     if found:
         return _Verdict("reference", found, texts)
+    if is_unix_time(numeric):
+        # A field of texts: the rules of kind year and decade read such times, a field of dates does not.
+        return _Verdict("date", "Unix times, by the name and the range", texts, options={"type": "text"})
     if distinct <= min(10, len(values) / 5):
         return _Verdict("category", f"only {distinct} different numbers", texts)
     return _Verdict("number", f"numbers from {min(numeric):g} to {max(numeric):g}", texts)

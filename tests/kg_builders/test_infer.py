@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,30 @@ def test_a_european_table(tmp_path: Path) -> None:
     rules = parse_rules(yaml.safe_load(inferred.to_rules_yaml().replace("  # - {", "  - {")))
     kg = extract_triples(records, rules).kg
     assert {"preis", "teuer", "am", "us", "egal"} <= set(kg.relations["name"])
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_unix_times_become_decades(tmp_path: Path, unit: int, form: str) -> None:
+    times = [int(datetime(1985 + index, 6, 1, tzinfo=timezone.utc).timestamp()) * unit for index in range(30)]
+    frame = pl.DataFrame(
+        {
+            "sku": [f"a{index}" for index in range(30)],
+            "released": times,
+            "barcode": [4_006_381_333_931 + index for index in range(30)],
+        }
+    )
+    file = tmp_path / f"items.{form}"
+    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[form](file)
+    found = infer_mapping(file)
+    assert [field.role for field in found.fields] == ["id", "date", "number"]
+    records = read_table(file, parse_mapping(yaml.safe_load(found.to_yaml())))
+    rules = [rule for rule in yaml.safe_load(found.to_rules_yaml())["rules"] if rule["field"] == "released"]
+    assert rules == [{"kind": "decade", "field": "released"}]
+    kg = extract_triples(records, parse_rules({"rules": rules})).kg
+    decades = dict(kg.entities.filter(pl.col("kind") != "item").group_by("label").len().rows())
+    assert set(decades) == {"1980s", "1990s", "2000s", "2010s"}
+    assert len(kg.triples) == 30
 
 
 @pytest.mark.parametrize(
