@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,16 @@ class Names:
     def shown(self, text: str, otherwise: str, width: int = 30) -> str:
         """Return a text, or something else where no font has its characters, at most so many letters."""
         return shorten(self._fonts.drawable(plain_text(text), plain_text(otherwise)) or "?", width)
+
+    def distinct(self, texts: Sequence[str], otherwise: str, width: int) -> list[str]:
+        """Return texts as :meth:`shown` does; of those alike then, all but the first get a number."""
+        met: Counter[str] = Counter()
+        told = []
+        for text in texts:
+            name = self.shown(text, otherwise, width)
+            met[name] += 1
+            told.append(name if met[name] == 1 else f"{self.shown(text, otherwise, width - 4)} ({met[name]})")
+        return told
 
     def dress(self, artists: Iterable[Text]) -> None:
         """Let texts be taken literally."""

@@ -58,12 +58,13 @@ def _by_value(axes: Axes, found: EmbeddingMap) -> None:
     names = Names([*shown, found.colouring.name])
     groups = [(NOTHING, QUIET, 0.25), (OTHER, QUIET, 0.6)]
     groups += [(value, _COLOURS[number % len(_COLOURS)], 0.85) for number, value in enumerate(shown)]
-    for value, colour, alpha in groups:
+    told = names.distinct([value for value, _, _ in groups], "value", 26)
+    for (value, colour, alpha), name in zip(groups, told, strict=True):
         chosen = points.filter(pl.col("value") == value)
         if chosen.is_empty():
             continue
         marker = "x" if value == NOTHING else "o"
-        label = names.shown(value, "value", 26) + f" ({len(chosen):,})"
+        label = f"{name}: {len(chosen):,}"
         axes.plot(
             chosen["x"], chosen["y"], marker, color=colour, alpha=alpha, markersize=3.2, markeredgewidth=0.7
             if marker == "x" else 0, label=label, rasterized=True,

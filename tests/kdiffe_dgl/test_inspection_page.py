@@ -19,6 +19,7 @@ from matplotlib.text import Text
 
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.inspection import Inspection, InspectionOptions
+from kdiffe_dgl.inspection.canvas import Names
 from kdiffe_dgl.inspection.maps import choose_colouring, embedding_map
 from kdiffe_dgl.serving.recommender import Recommender
 from kdiffe_dgl.training.config import resolve
@@ -347,3 +348,13 @@ def test_page_in_a_browser(page: str, tmp_path: Path) -> None:
 def test_a_seed_beyond_what_scikit_learn_takes_is_refused() -> None:
     with pytest.raises(InputError, match="seed is 4294967296"):
         InspectionOptions(seed=2**32)
+
+
+def test_names_that_are_cut_to_the_same_stay_apart() -> None:
+    long = "Directed by somebody with a name that goes on and on, the "
+    texts = ["short", f"{long}elder", f"{long}younger", f"{long}third"]
+    told = Names(texts).distinct(texts, "value", 26)
+    assert told[0] == "short"
+    assert len(set(told)) == 4
+    assert all(len(name) <= 26 for name in told)
+    assert [name[-4:] for name in told[2:]] == [" (2)", " (3)"]
