@@ -133,9 +133,15 @@ def fetch_command(
 @click.option("--user-column", help="Column of user ids (table).  [default: user]")
 @click.option("--item-column", help="Column of item ids (table).  [default: item]")
 @click.option("--rating-column", help="Column of ratings (table).")
-@click.option("--timestamp-column", help="Column of times since 1970 (table).")
+@click.option("--timestamp-column", help="Column of times: since 1970, or ISO 8601 (table).")
 @click.option("--split-column", help="Column of train, validation or test (table).")
-@click.option("--time-unit", type=click.Choice(["s", "ms"]), default="s", show_default=True)
+@click.option(
+    "--time-unit",
+    type=click.Choice(["s", "ms"]),
+    default="s",
+    show_default=True,
+    help="Of times that are numbers: seconds or milliseconds since 1970 (table).",
+)
 @click.option("--delimiter", help="Between columns (table); by default found in the first line.")
 @click.option("--columns", help="Names of the columns of a table without a header, with commas between.")
 @click.option(

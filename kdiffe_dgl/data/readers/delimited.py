@@ -51,17 +51,17 @@ class Table:
     def texts(self, column: str) -> pl.Series:
         """Return a column as text without spaces around it; ``InputError`` at the first missing value."""
         values = self._cast(column, pl.Utf8).str.strip_chars()
-        return self._checked(column, values.set(values == "", None), "a value", required=True)
+        return self.checked(column, values.set(values == "", None), "a value", required=True)
 
     def integers(self, column: str) -> pl.Series:
         """Return a column as whole numbers from 0; ``InputError`` at the first other value."""
         values = self._cast(column, pl.Int64)
-        return self._checked(column, values.set(values < 0, None), "a whole number from 0", required=True)
+        return self.checked(column, values.set(values < 0, None), "a whole number from 0", required=True)
 
     def numbers(self, column: str) -> pl.Series:
         """Return a column as finite float64, missing ones null; ``InputError`` at the first other value."""
         values = self._cast(column, pl.Float64)
-        return self._checked(column, values.set(~values.is_finite(), None), "a number", required=False)
+        return self.checked(column, values.set(~values.is_finite(), None), "a number", required=False)
 
     def unique_texts(self, column: str) -> pl.Series:
         """Return a column of ids as text; ``InputError`` at the first that occurred before."""
@@ -84,7 +84,20 @@ class Table:
                 f"{self.path}: column {column!r} has the type {values.dtype}; expected plain values"
             ) from None
 
-    def _checked(self, column: str, values: pl.Series, expected: str, required: bool) -> pl.Series:
+    def checked(self, column: str, values: pl.Series, expected: str, required: bool) -> pl.Series:
+        """Return values read from a column; ``InputError`` at the first that is null.
+
+        Parameters
+        ----------
+        column
+            Its name.
+        values
+            What was read, null where it is not as expected.
+        expected
+            What was expected, for the message.
+        required
+            Whether missing values are refused as well.
+        """
         bad = values.is_null()
         if not required:
             bad &= self.frame[column].is_not_null()

@@ -10,11 +10,10 @@ import polars as pl
 from kdiffe_dgl.data.dataset import SPLITS, RecDataset
 from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble
 from kdiffe_dgl.data.readers.delimited import Table, read_table, require_file
+from kdiffe_dgl.data.readers.times import require_unit, seconds
 from kdiffe_dgl.errors import InputError
 
-__all__ = ["TIME_UNITS", "read_tabular"]
-
-TIME_UNITS = {"s": 1, "ms": 1_000}
+__all__ = ["read_tabular"]
 
 
 def read_tabular(
@@ -44,7 +43,7 @@ def read_tabular(
         Names of the columns; optional ones are not read if None. Splits are called ``train``,
         ``validation`` and ``test``.
     time_unit
-        ``"s"`` or ``"ms"`` since 1970; Parquet columns of a time type need none.
+        ``"s"`` or ``"ms"`` since 1970, of times that are numbers; others need none.
     delimiter
         Of delimited text; None: found in the first line.
     columns
@@ -66,8 +65,7 @@ def read_tabular(
         If the file or a column is missing, one column is to name users and items, a value is none of what it
         should be, or there are features but no catalogue that tells the order of their rows.
     """
-    if time_unit not in TIME_UNITS:
-        raise InputError(f"time unit {time_unit!r} is unknown; expected {' or '.join(TIME_UNITS)}")
+    require_unit(time_unit)
     if features and labels is None:
         raise InputError(
             f"{path}: features need a list of the items that tells which row is whose (--item-labels)"
@@ -83,7 +81,7 @@ def read_tabular(
     if rating_column is not None:
         raw["rating"] = table.numbers(rating_column).cast(pl.Float32)
     if timestamp_column is not None:
-        raw["timestamp"] = _seconds(table, timestamp_column, time_unit)
+        raw["timestamp"] = seconds(table, timestamp_column, time_unit)
     if split_column is not None:
         raw["split"] = _splits(table, split_column)
     return assemble(
@@ -110,13 +108,6 @@ def _read(path: Path, delimiter: str | None, columns: Sequence[str] | None, enco
     if frame.is_empty():
         raise InputError(f"{path}: no rows; expected at least one")
     return Table(path, frame)
-
-
-def _seconds(table: Table, column: str, unit: str) -> pl.Series:
-    values = table.frame[column]
-    if values.dtype.is_temporal():
-        return values.cast(pl.Datetime("us")).dt.epoch("s")
-    return (table.numbers(column) / TIME_UNITS[unit]).floor().cast(pl.Int64)
 
 
 def _splits(table: Table, column: str) -> pl.Series:
