@@ -94,6 +94,7 @@ def write_library(folder: Path, n_readers: int = 150, n_books: int = 120) -> Non
             "reader": np.repeat([f"reader{reader}" for reader in range(n_readers)], borrowed.shape[1]),
             "book": [f"b{book}" for book in borrowed.ravel()],
             "stars": rng.integers(3, 6, borrowed.size),
+            "when": np.datetime_as_string(np.datetime64("2023-01-01") + np.arange(borrowed.size) % 700),
         }
     ).write_csv(folder / "loans.csv")
 

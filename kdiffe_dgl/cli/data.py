@@ -105,10 +105,10 @@ def fetch_command(
 @data.command(
     "import",
     epilog=examples(
-        "kdiffe data import raw/tiktok --format diffmm --modality-kg --out data/tiktok",
-        "kdiffe data import raw/lfm2k --format mmrec --features audio=raw/lfm2k/vggish.npy "
-        "--item-labels raw/lfm2k/artists.dat --kg-rules lfm2k --metadata raw/lfm2k --metadata-format lastfm "
-        "--kg-triples raw/lfm2k/kg.txt --kg-links raw/lfm2k/item_index2entity_id.txt --out data/lfm2k",
+        "kdiffe data import raw/tiktok --format diffmm --modality-kg --neighbours 5 --out data/tiktok",
+        "kdiffe data import raw/lfm2k --format mmrec --features text=raw/lfm2k/all-MiniLM-L6-v2.npy "
+        "--features audio=raw/lfm2k/vggish.npy --item-labels raw/lfm2k/artists.dat --kg-rules lfm2k "
+        "--metadata raw/lfm2k --metadata-format lastfm --kg-k-core 2 --out data/lfm2k",
         "kdiffe data import raw/ml-100k --format recbole --kg-rules ml-100k --out data/ml",
         "kdiffe data import ratings.csv --format table --user-column user_id --item-column asin "
         "--rating-column stars --min-rating 4 --out data/mine",

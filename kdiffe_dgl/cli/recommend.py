@@ -103,7 +103,7 @@ def _choose_format(output_format: str | None, output: Path | None) -> str:
 )
 @out_option("output", "Write to this file.")
 @OVERWRITE
-@click.option("--include-seen", is_flag=True, help="Also items that the user has met already.")
+@click.option("--include-seen", is_flag=True, help="Also what the user has met in training or validation.")
 @click.option(
     "--unknown",
     type=click.Choice(["error", "popular"]),

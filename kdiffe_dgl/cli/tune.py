@@ -55,7 +55,9 @@ def tune(
     seed: int,
     grid: GridOptions,
 ) -> None:
-    """Search the settings of a model by its best validation Recall@20; test data are never read.
+    """Search the settings of a model on validation; test data are never read.
+
+    What counts is the best value of training.monitor, by default Recall@20.
 
     The first trial has the settings that the search starts from. A search that was interrupted goes on with
     the same command, one that is over with more --trials. The best settings are in best.yaml, for --preset of

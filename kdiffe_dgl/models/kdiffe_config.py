@@ -60,7 +60,10 @@ class KnowledgeConfig(Component):
     }
 
     layers: Layers = 1
-    """Layers of relational attention; 0 leaves the knowledge graph out."""
+    """Layers of relational attention; 0 leaves the knowledge graph out of the views.
+
+    The profile of facts has a weight of its own, ``profile.knowledge_weight``.
+    """
     residual: float = Field(0.5, ge=0)
     """Weight λ_res of the earlier layers."""
     dropout: float = Field(0.1, ge=0, lt=1)

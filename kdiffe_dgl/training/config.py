@@ -56,13 +56,20 @@ class TrainingConfig(Component):
     """Epochs between validations."""
     monitor: str = "recall@20"
     """Validation metric that chooses the epoch, such as ``recall@20``."""
+    fit_metric: str | None = None
+    """Validation metric that weights of the score are fitted on, ``ndcg@20`` say; null: the monitored one."""
     checkpoint_seconds: float = Field(30.0, ge=0)
     """Least time between two checkpoints; it does not change the result."""
 
-    @field_validator("monitor")
+    @property
+    def fitted_on(self) -> str:
+        """Validation metric that weights of the score are fitted on."""
+        return self.fit_metric or self.monitor
+
+    @field_validator("monitor", "fit_metric")
     @classmethod
-    def _known_metric(cls, value: str) -> str:
-        if not is_measured(value):
+    def _known_metric(cls, value: str | None) -> str | None:
+        if value is not None and not is_measured(value):
             raise ValueError(
                 f"a metric and a cutoff, such as recall@20; metrics: {', '.join(ACCURACY_METRICS)}"
             )

@@ -115,8 +115,8 @@ class Trainer:
         training = config.training
         self.batch_size = batch_size(len(self.pairs), training.batch_size, training.min_steps)
         # All that can be wrong with the data is found before the model is built, which may take a while.
-        cutoff = int(config.training.monitor.partition("@")[2])
-        self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, cutoff))
+        needed = [_cutoff(metric) for metric in (training.monitor, training.fitted_on)]
+        self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, *needed))
         cls = model_class(config.name)
         # A model that is not trained by steps needs no negatives, so data without any suit it.
         by_steps = not issubclass(cls, ClosedFormModel)
@@ -233,10 +233,11 @@ class Trainer:
         A fit ends where no single change gains any more, so it is made from two places: from the weights that
         the epoch was chosen with, and from those of the settings. The better one counts.
         """
-        chosen, monitor = self._state, self.config.training.monitor
+        chosen, training = self._state, self.config.training
         if not (chosen.best and self.model.scoring_weights()):
             return False
         self.progress.fitting_begins()
+        best_fit = -1.0
         for anew in (False, True):
             self.model.load_state_dict(_part(chosen.best, "weights"))
             self.model.load_graph_state(_part(chosen.best, "graphs"))
@@ -248,20 +249,21 @@ class Trainer:
             self._refit()
             user, item = self.model.representations()
             found = self.validator.evaluate(dot_product(user, item)).metrics
-            if not anew or found[monitor] > self.result.best_value:
+            if found[training.fitted_on] > best_fit:
+                best_fit = found[training.fitted_on]
                 scoring = FittedScoring(self.model.scoring_weights(), found)
-                result = replace(chosen.result, best_value=found[monitor], scoring=scoring)
+                result = replace(chosen.result, best_value=found[training.monitor], scoring=scoring)
                 self._state = _State(result, self._snapshot(user, item))
         return True
 
     def _refit(self) -> None:
         """Fit weights of the score to the model as it is."""
-        monitor = self.config.training.monitor
+        metric = self.config.training.fitted_on
         # One figure is wanted of each of many evaluations, and lists no longer than it needs.
-        judge = Evaluator(self.dataset, "validation", cutoffs=(int(monitor.partition("@")[2]),))
+        judge = Evaluator(self.dataset, "validation", cutoffs=(_cutoff(metric),))
         self.model.eval()
         self.model.fit_scoring(
-            lambda user, item: float(judge.evaluate(dot_product(user, item)).metrics[monitor])
+            lambda user, item: float(judge.evaluate(dot_product(user, item)).metrics[metric])
         )
 
     def _snapshot(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
@@ -392,6 +394,11 @@ def _part(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {
         path.removeprefix(f"{part}/"): value for path, value in state.items() if path.startswith(f"{part}/")
     }
+
+
+def _cutoff(metric: str) -> int:
+    """Return the length of list that a metric such as ``recall@20`` is of."""
+    return int(metric.partition("@")[2])
 
 
 def _is_refit(validation: int) -> bool:

@@ -41,8 +41,6 @@ def empty(folder: Path) -> None:
 def library(folder: Path) -> None:
     """Files of a library: loans.csv (with times), books.csv, covers.npy, rules.yaml."""
     example("04_own_csv")["write_library"](folder)
-    loans = pl.read_csv(folder / "loans.csv")
-    loans.with_columns(when=pl.int_range(pl.len()) + 1_600_000_000).write_csv(folder / "loans.csv")
 
 
 def catalogue(folder: Path) -> None:
@@ -177,7 +175,7 @@ WORKSPACES: dict[str, Callable[[Path], None]] = {
 
 
 def world() -> Planted:
-    return planted(PlantedConfig(n_users=60, n_items=50))
+    return planted(PlantedConfig(n_users=120, n_items=110))
 
 
 def amazon(folder: Path) -> None:

@@ -170,6 +170,10 @@ def test_merging_puts_every_leaf_of_the_change_in_place(base: dict[str, Any], ch
             "monitor is 'recall@0'; expected a metric and a cutoff, such",
         ),
         ({"training": {"monitor": 20}}, "monitor is 20; expected text"),
+        (
+            {"training": {"fit_metric": "ndcg"}},
+            "fit_metric is 'ndcg'; expected a metric and a cutoff, such as",
+        ),
         ({"evaluation": {"cutoffs": [5, 0]}}, "evaluation.cutoffs[1] is 0; expected a number of at least 1"),
         ({"evaluation": {"cutoffs": [5, True]}}, "evaluation.cutoffs[1] is true; expected a whole number"),
         ({"evaluation": {"cutoffs": []}}, "evaluation.cutoffs is []; expected a list of at least 1"),

@@ -366,3 +366,29 @@ def test_the_last_fit_of_weights_starts_from_the_settings_too(
     assert outcome.fit.scoring is not None
     assert dict(outcome.fit.scoring.weights) == {"weight": 2.0}
     assert RunFolder(tmp_path / "run").metrics()["validation"]["recall@2"] == outcome.fit.best_value
+
+
+@pytest.mark.parametrize("metric", ["recall@2", "ndcg@2", "ndcg@7"])
+def test_weights_are_fitted_on_the_metric_that_is_asked_for(
+    tiny_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    measured: list[tuple[float, float]] = []
+
+    class Asking(TwoHills):
+        def fit_scoring(self, measure: Callable[[Tensor, Tensor], float]) -> None:
+            super().fit_scoring(measure)
+            user, item = self.representations()
+            found = Evaluator(tiny_dataset, "validation", cutoffs=(2, 7)).evaluate(dot_product(user, item))
+            measured.append((measure(user, item), found.metrics[metric]))
+
+    monkeypatch.setitem(MODELS, "two-hills", Asking)
+    asked = [] if metric == "recall@2" else [f"training.fit_metric={metric}"]
+    config = resolve({"model": {"name": "two-hills"}}, ["training.epochs=1", BY_RECALL_AT_2, *asked])
+    outcome = train_run(tiny_dataset, tmp_path / "run", config, seed=0, device="cpu")
+    assert len(measured) == 2
+    assert len({value for value, _ in measured}) == 2  # two hills
+    assert all(value == pytest.approx(expected) for value, expected in measured)
+    assert outcome.fit.scoring is not None
+    # The better hill counts, and what chose the epoch is told of it.
+    assert outcome.fit.scoring.validation[metric] == pytest.approx(max(value for value, _ in measured))
+    assert outcome.fit.best_value == outcome.fit.scoring.validation["recall@2"]
