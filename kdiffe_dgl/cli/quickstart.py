@@ -23,7 +23,7 @@ from kdiffe_dgl.evaluation.report import write_report
 from kdiffe_dgl.evaluation.tables import metrics_table
 from kdiffe_dgl.serving.recommender import Recommender
 from kdiffe_dgl.serving.run_folder import RunFolder
-from kdiffe_dgl.training.run import train_run
+from kdiffe_dgl.training.run import choose_device, train_run
 from kg_builders.cli.shell import INTERRUPTED, out_option, render
 
 __all__ = ["quickstart"]
@@ -40,9 +40,10 @@ _NAME = "ml-100k"
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all randomness."
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, over the preset.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.pass_context
 def quickstart(
-    ctx: click.Context, output: Path, user: str | None, seed: int, overrides: tuple[str, ...]
+    ctx: click.Context, output: Path, user: str | None, seed: int, overrides: tuple[str, ...], device: str
 ) -> None:
     """Fetch MovieLens 100K, build its knowledge graph, train KDiffE, evaluate, and recommend.
 
@@ -51,8 +52,9 @@ def quickstart(
     started = time.monotonic()
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     data, run = output / "data", output / "run"
-    # Settings that are wrong are told before anything is fetched.
+    # Settings or a device that are wrong are told before anything is fetched.
     settings = settings_for(overrides=overrides)
+    choose_device(device)
     console.print(f"[bold]1/4[/bold] {_NAME}: data and knowledge graph")
     if (data / INDEX).exists():
         dataset = RecDataset.load(data)
@@ -71,7 +73,7 @@ def quickstart(
     console.print("[bold]2/4[/bold] training; the epoch is chosen on validation")
     with TrainingProgress(console, settings.training.epochs, settings.training.monitor) as progress:
         outcome = train_run(
-            dataset, run, settings, seed=seed, device="auto", overwrite=True, progress=progress
+            dataset, run, settings, seed=seed, device=device, overwrite=True, progress=progress
         )
     if outcome.fit.interrupted:
         click.echo(summary(outcome))

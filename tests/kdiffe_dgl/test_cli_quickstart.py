@@ -84,6 +84,13 @@ def test_a_wrong_setting_is_told_before_anything_is_fetched(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_unknown_device_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
+    result = quickstart(tmp_path / "new", "--device", "abacus")
+    assert result.exit_code == 2
+    assert result.stderr == "error: device 'abacus' is unknown; expected auto, cpu, cuda or cuda:0\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_says_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = TrainingProgress.epoch_begins
 
