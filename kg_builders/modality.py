@@ -58,7 +58,8 @@ class ModalitySettings(StrictModel):
     """Items compared at a time; fewer where that would take too much memory."""
     method: Literal["auto", "exact", "approximate"] = "auto"
     """How neighbours are found: ``auto`` is exact up to 50,000 items, and approximate (with the extra
-    ``faiss``) beyond; what is installed does not change the choice."""
+    ``faiss``) beyond. What is installed does not change the choice: without faiss, more items are an error
+    unless ``exact`` is asked for, whose time grows with their square."""
     probes: int = Field(default=32, ge=1)
     """Cells that an item is compared with where neighbours are approximate: more miss fewer neighbours."""
 

@@ -36,10 +36,11 @@ __all__ = [
 
 
 class RecboleSource(StrictModel):
-    """Items of a RecBole ``.item`` file."""
+    """Source ``kind: recbole``: items of a RecBole ``.item`` file."""
 
     kind: Literal["recbole"]
     path: str
+    """The file, plain or compressed."""
     id: str = "item_id"
     """Column of the item ids."""
     label: str | None = None
@@ -47,35 +48,37 @@ class RecboleSource(StrictModel):
 
 
 class LastfmSource(StrictModel):
-    """Artists of Last.fm 2K with their tags."""
+    """Source ``kind: lastfm``: artists of Last.fm 2K with their tags."""
 
     kind: Literal["lastfm"]
     path: str = "."
     """Folder of the files."""
     artists: str = "artists.dat"
+    """Table of the artists: their ids and names."""
     tags: str | None = "lfm2k_text.tsv"
+    """Table of the artists' tags; null for none."""
 
 
 class AmazonSource(StrictModel):
-    """Products of Amazon metadata; the fields are the same for its three schemas."""
+    """Source ``kind: amazon``: products of Amazon metadata; the fields are the same for its versions."""
 
     kind: Literal["amazon"]
     path: str
     """File or URL, plain, gzip or zstd."""
     version: Literal["2014", "2018", "2023"] | None = None
-    """By default, by what the first records hold."""
+    """Version of the layout; by default, by what the first records hold."""
 
 
 class MovielensSource(StrictModel):
-    """Films of MovieLens: 100K, 1M or latest."""
+    """Source ``kind: movielens``: films of MovieLens 100K, 1M, 10M, 20M, 25M, 32M or latest."""
 
     kind: Literal["movielens"]
     path: str
-    """Folder of the files."""
+    """Folder of the release, or its file of films."""
 
 
 class TableSource(StrictModel):
-    """Items of a CSV, TSV, JSON lines or Parquet table."""
+    """Source ``kind: table``: items of a CSV, TSV, JSON lines or Parquet table."""
 
     kind: Literal["table"]
     path: str
@@ -88,10 +91,11 @@ class TableSource(StrictModel):
     label: str | None = None
     """Field that names an item."""
     lists: dict[str, str] = Field(default_factory=dict)
-    """Field to the delimiter of the values in it."""
+    """Field to the delimiter of the values in it, such as ``{genres: "|"}``."""
     numbers: tuple[str, ...] = ()
     """Fields of a CSV or TSV file that hold numbers."""
     delimiter: str | None = None
+    """Between the columns of a CSV (default a comma) or TSV file (default a tab)."""
     format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
     """By default, by the file's ending."""
 
@@ -107,7 +111,7 @@ class Neighbourhood(StrictModel):
     """How much of a big given graph is taken: what lies around the linked items."""
 
     hops: int = Field(default=1, ge=1)
-    """Steps from the linked items."""
+    """Steps from the linked items: 1 takes the triples that they are in, 2 those of what these lead to."""
     max_triples: int | None = Field(default=None, ge=1)
     """Most triples in all; null for no limit."""
     max_per_entity: int | None = Field(default=None, ge=1)
@@ -115,45 +119,53 @@ class Neighbourhood(StrictModel):
     relations: tuple[str, ...] | None = None
     """Relations to follow; null for all."""
     directions: Literal["out", "in", "both"] = "both"
-    """Whether triples are followed from head to tail, from tail to head, or both."""
+    """Whether triples are followed from head to tail (``out``), from tail to head (``in``), or both."""
 
 
 class GivenGraph(StrictModel):
-    """What all given graphs share."""
+    """Options of all external graphs."""
 
     entity: str = "external"
     """Kind of its entities that are no items."""
     neighbourhood: Neighbourhood | None = None
-    """What is taken of it; by default all."""
+    """What is taken of it, for graphs that are too big to join whole; by default all."""
 
 
 class RecbolePair(GivenGraph):
-    """A given graph as RecBole ``.kg`` and ``.link`` files."""
+    """External graph ``kind: recbole``: a RecBole ``.kg`` file with its ``.link`` file."""
 
     kind: Literal["recbole"]
     triples: str
+    """The ``.kg`` file: columns ``head_id``, ``relation_id`` and ``tail_id``."""
     links: str
+    """The ``.link`` file: columns ``item_id`` and ``entity_id``."""
 
 
 class LabelledGraph(GivenGraph):
-    """A given graph that is linked by an id map, or by labels."""
+    """Options of external graphs that are linked by an id map or by labels: ``triples``, ``rdf``."""
 
     triples: str
+    """The file of the graph."""
     links: str | None = None
-    """Table of item id and entity id; without it, items are linked by their labels."""
+    """Table of item id and entity id without a header; without it, items are linked by their labels."""
     by_label: LabelLinkSettings = LabelLinkSettings()
-    """What counts as the same label."""
+    """What counts as the same label, where there are no ``links``."""
     review: str | None = None
     """Table of decided links by label, such as an earlier run wrote and a person edited."""
 
 
 class TriplesPair(LabelledGraph):
-    """A given graph as a file of triples."""
+    """External graph ``kind: triples``: a file with head, relation and tail in each line, no header.
+
+    It needs either ``links`` or ``labels``.
+    """
 
     kind: Literal["triples"]
     labels: str | None = None
-    """Table with columns ``id``, ``label`` and perhaps ``type`` of its entities, where there is no id map."""
+    """Table with columns ``id``, ``label`` and perhaps ``type`` of its entities, where there is no id map:
+    ``.csv``, or else separated by tabs."""
     delimiter: str = Field(default="\t", min_length=1)
+    """Between the values of ``triples`` and of ``links``; by default a tab."""
 
     @model_validator(mode="after")
     def _one_way_to_link(self) -> TriplesPair:
@@ -163,7 +175,10 @@ class TriplesPair(LabelledGraph):
 
 
 class RdfGraph(LabelledGraph):
-    """A given graph as N-Triples or Turtle, which names its entities itself."""
+    """External graph ``kind: rdf``: N-Triples or Turtle, which name their entities themselves.
+
+    Turtle needs the extra ``rdf``.
+    """
 
     kind: Literal["rdf"]
     languages: tuple[str, ...] = ("en", "")
@@ -171,9 +186,11 @@ class RdfGraph(LabelledGraph):
 
 
 class FeatureSettings(ModalitySettings):
-    """A modality: how it becomes relations and, if it isn't given otherwise, its ``.npy`` file."""
+    """A modality of a recipe: how it becomes relations, and where its features are."""
 
     path: str | None = None
+    """Its ``.npy`` file, whose rows are the items in their order. Null where the features are given
+    otherwise, as they are when a data set is imported with the recipe."""
 
 
 Source = Annotated[
@@ -193,10 +210,10 @@ RulesOrName = Annotated[
 
 
 class Recipe(StrictModel):
-    """What a knowledge graph is made from; paths are relative to the recipe's folder."""
+    """A recipe file: what a knowledge graph is made from; paths are relative to the recipe's folder."""
 
     source: Source | None = None
-    """Item records."""
+    """Item records: ``kind`` is ``amazon``, ``lastfm``, ``movielens``, ``recbole`` or ``table``."""
     rules: RulesOrName | None = None
     """Rules for them: the name of a preset, a file, or the rules themselves."""
     max_bad: float = Field(default=0.01, ge=0.0, le=1.0)
@@ -206,9 +223,9 @@ class Recipe(StrictModel):
     review: str | None = None
     """Table of decided merges, such as an earlier build wrote and a person edited."""
     external: tuple[ExternalSettings, ...] = ()
-    """Given graphs to join."""
+    """Given graphs to join: ``kind`` is ``recbole``, ``triples`` or ``rdf``."""
     features: dict[str, FeatureSettings] = Field(default_factory=dict)
-    """Modality to what becomes of it."""
+    """Modality to what becomes of it: nearest neighbours and clusters."""
     prune: PruneSettings = PruneSettings()
     """What to take away at the end."""
 

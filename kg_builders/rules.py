@@ -46,22 +46,26 @@ __all__ = [
 
 
 class BaseRule(StrictModel):
-    """What all rules share."""
+    """Options of all rules."""
 
     field: str = Field(min_length=1)
     """Field of the item records."""
     relation: str = Field(default="", validate_default=True)
-    """Name of the relation from the item to the entity; by default the name of the field."""
+    """Name of the relation between item and entity; by default the name of the field."""
     entity: str = Field(default="", validate_default=True)
-    """Kind of the entities; by default the name of the relation."""
+    """Kind of the entities, such as ``year``; by default the name of the relation. Rules with the same kind
+    share entities; a kind is what ``--resolve`` and ``min_degree_of`` name. ``item`` is kept for the
+    catalogue."""
     relation_label: str | None = None
-    """Name of the relation for people."""
+    """Name of the relation for people, such as ``is of the brand``."""
     inverse_label: str | None = None
     """Name for people of the relation read backwards, such as ``is the brand of``."""
     direction: Literal["from_item", "to_item"] = "from_item"
     """Whether the item is the head of the triple or its tail."""
     optional: bool = False
-    """Whether the field may be missing from the records, as tags are from some releases of MovieLens."""
+    """Whether the field may be missing from the records, as tags are from some releases of MovieLens: then
+    the rule makes nothing, and the report says so. Otherwise a missing field is an error; so is one that a
+    mapping does not name, in any case."""
 
     @model_validator(mode="before")
     @classmethod
@@ -93,50 +97,54 @@ class BaseRule(StrictModel):
 
 
 class ValueRule(BaseRule):
-    """A rule that makes entities of values."""
+    """Options of rules that make entities of values: of all kinds but ``reference``."""
 
     missing: tuple[str, ...] = ()
-    """Values that stand for none, such as ``unknown``."""
+    """Values that stand for none, such as ``unknown``; all their spellings are meant. They are no error
+    where a rule needs a number or a date."""
     exclude: tuple[str, ...] = ()
-    """Values that say nothing about an item and make no entity; all their spellings are meant."""
+    """Values that say nothing about an item and make no entity; all their spellings are meant. A year rule
+    takes years here, a decade rule the first years of decades (``"1990"``); a number rule has no use for
+    it."""
     aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Label of an entity to other names for it; all their spellings are meant."""
+    """Label of an entity to other names for it; all their spellings are meant. Years, decades and numbers
+    have none."""
     spelling: Literal["exact", "clean", "merge"] = "clean"
     """What counts as the same value. ``exact``: the same characters, space around them apart.
     ``clean``: HTML, Unicode forms, spaces and case don't matter. ``merge``: nor do punctuation,
     spaces between words and Latin accents. The commonest spelling becomes the label."""
     min_items: int = Field(default=1, ge=1)
-    """An entity used for fewer items is dropped."""
+    """An entity used for fewer items is dropped; counted before entities are resolved."""
     max_share: float = Field(default=1.0, gt=0.0, le=1.0)
     """An entity used for more than this share of the items is dropped."""
 
 
 class NamedRule(ValueRule):
-    """A rule whose values are names."""
+    """Options of rules whose values are names: ``categorical``, ``list``, ``path``, ``details``."""
 
     max_words: int | None = Field(default=None, ge=1)
-    """Values of more words are left out: they are sentences, not names."""
+    """Values of more words are left out: they are sentences, not names. Null: no limit."""
 
 
 class CategoricalRule(NamedRule):
-    """One value an item, such as a brand."""
+    """Kind ``categorical``: one value an item, such as a brand."""
 
     kind: Literal["categorical"]
 
 
 class ListRule(NamedRule):
-    """Several values an item: a list, or a text with a delimiter.
+    """Kind ``list``: several values an item, as a list or as a text with a delimiter.
 
     A text that is a list in brackets, such as ``['red', 'blue']``, gives the values of that list.
     """
 
     kind: Literal["list"]
     delimiter: str | None = Field(default=None, min_length=1)
-    """Between the values, where the field is a text."""
+    """Between the values, such as ``|``, where the field is a text; a field that holds lists takes none."""
 
 
 class PathRule(NamedRule):
-    """A path of categories from wide to narrow, such as ``Electronics > Audio > Headphones``.
+    """Kind ``path``: categories from wide to narrow, such as ``Electronics > Audio > Headphones``.
 
     Each level is an entity that its whole path identifies, so that ``Accessories`` below two parents is two
     entities. The field holds a list of paths (lists of levels), one path (a list of levels), or, with a
@@ -146,29 +154,35 @@ class PathRule(NamedRule):
 
     kind: Literal["path"]
     delimiter: str | None = Field(default=None, min_length=1)
-    """Between the levels, where a path is a text."""
+    """Between the levels, such as ``>``, where a path is a text; spaces around it don't count."""
     link: Literal["leaf", "all"] = "leaf"
-    """Whether an item is joined to the narrowest level of a path or to each."""
+    """Whether an item is joined to the narrowest level of a path (``leaf``) or to each (``all``)."""
     broader: bool = True
     """Whether each level is joined to the one above it, by the relation ``broader``."""
     skip_levels: int = Field(default=0, ge=0)
     """Number of levels to leave out at the wide end, such as the department that all items share."""
     max_levels: int = Field(default=10, ge=1, le=100)
-    """Levels below these are left out."""
+    """Number of levels to take after those that are skipped; narrower ones are left out."""
 
 
 class ReferenceRule(BaseRule):
-    """Other items that an item names by their ids, such as those bought together with it."""
+    """Kind ``reference``: other items that an item names by their ids, such as accessories.
+
+    Lists of what is bought or viewed together sum up behaviour and may know held-out interactions: see
+    *Relations that sum up behaviour* in the guide to knowledge graphs. An item that names itself is left out.
+    """
 
     kind: Literal["reference"]
     delimiter: str | None = Field(default=None, min_length=1)
     """Between the ids, where the field is a text."""
     symmetric: bool = False
-    """Whether the relation holds both ways, so that a pair and its reverse are one triple."""
+    """Whether the relation holds both ways, so that a pair and its reverse are one triple; it then takes
+    neither ``direction`` nor ``inverse_label``."""
     unknown: Literal["drop", "keep"] = "drop"
-    """What becomes of ids that are not in the catalogue: left out, or entities of the rule's kind."""
+    """What becomes of ids that are not in the catalogue: ``drop`` counts them and leaves them out, ``keep``
+    makes entities of the rule's kind (``entity``, by default ``outside_item``)."""
     min_items: int = Field(default=1, ge=1)
-    """An unknown id that fewer items name is left out."""
+    """With ``unknown: keep``, an unknown id that fewer items name is left out."""
 
     @classmethod
     def _default_entity(cls, relation: str) -> str:
@@ -184,54 +198,61 @@ class ReferenceRule(BaseRule):
 
 
 class DetailsRule(NamedRule):
-    """Key-value pairs: each frequent key becomes a relation ``<relation>.<key>``, its values entities.
+    """Kind ``details``: pairs of key and value, of which each frequent key becomes a relation.
 
-    ``missing``, ``exclude``, ``aliases``, ``spelling``, ``min_items``, ``max_share`` and ``max_words`` are
-    about the values.
+    The relation is called ``<relation>.<key>``, and the values become entities of the kind
+    ``<entity>.<key>``. ``missing``, ``exclude``, ``aliases``, ``spelling``, ``min_items``, ``max_share`` and
+    ``max_words`` are about the values.
     """
 
     kind: Literal["details"]
     keys: tuple[str, ...] = ()
-    """Keys to take, whatever their spelling; all that are frequent enough, if empty."""
+    """Keys to take, whatever their spelling; if empty, all that the other options leave."""
     exclude_keys: tuple[str, ...] = ()
     """Keys to leave out, whatever their spelling."""
     max_keys: int = Field(default=20, ge=1, le=1000)
     """Number of keys to take, the most used first."""
     min_key_items: int = Field(default=2, ge=1)
-    """A key that fewer items have is left out."""
+    """A key that fewer items have is left out, also where ``keys`` names it."""
     max_distinct: float = Field(default=0.5, gt=0.0, le=1.0)
-    """A key with more different values than this share of its items is left out, as part numbers are."""
+    """A key with more different values than this share of its items is left out, as part numbers are, unless
+    ``keys`` names it."""
 
 
 class TolerantRule(ValueRule):
-    """A rule that needs values of a certain form."""
+    """Options of rules that need values of a certain form: ``year``, ``decade``, ``number``."""
 
     max_bad: float = Field(default=0.01, ge=0.0, le=1.0)
-    """Share of the values that may have another form; they are counted and left out, past it is an error."""
+    """Share of the values that may have another form: they are counted and left out. If there are more, the
+    build stops."""
 
 
 class YearRule(TolerantRule):
-    """The year of a year or a date.
+    """Kind ``year``: the year of a year or a date, from 1000 to 2100.
 
     Dates: ISO (``2010-01-05``), with the name of the month in English (``January 5, 2010``,
-    ``05 Jan 2010``), numbers with the year at the end (``5.24.2010``), and Unix seconds or milliseconds.
+    ``05 Jan 2010``), numbers with the year at the end (``5.24.2010``), eight digits (``20100524``), and Unix
+    times in seconds (from 1973) or milliseconds.
     """
 
     kind: Literal["year"]
 
 
 class DecadeRule(TolerantRule):
-    """The decade of a year or a date, in the forms that a year rule reads."""
+    """Kind ``decade``: the decade of a year or a date, in the forms that a year rule reads."""
 
     kind: Literal["decade"]
 
 
 class NumberRule(TolerantRule):
-    """A number, put into bins; also a price with its currency, such as ``$1,299.00``."""
+    """Kind ``number``: a number put into bins; also a price with its currency, such as ``$1,299.00``.
+
+    It takes either ``bins`` or ``edges``.
+    """
 
     kind: Literal["number"]
     bins: int | None = Field(default=None, ge=2, le=1000)
-    """Number of quantile bins, each with about as many items."""
+    """Number of quantile bins, each with about as many items; fewer where many values are equal."""
     edges: tuple[float, ...] = ()
     """Bounds between given bins, ascending; a number on a bound is in the upper bin."""
     decimal: Decimal = "."
@@ -247,24 +268,27 @@ class NumberRule(TolerantRule):
 
 
 class WordRule(ValueRule):
-    """A rule that takes the words of a text, or of a list of texts."""
+    """Options of rules that take the words of a text, or of a list of texts: ``keyword``, ``text``."""
 
     stop_words: Literal["english", "none"] = "english"
     """Words to leave out: scikit-learn's English list, or none; add others by ``exclude``."""
     min_length: int = Field(default=3, ge=1)
-    """Shorter words are left out."""
+    """Words of fewer characters are left out."""
     numbers: bool = False
-    """Whether numbers count as words."""
+    """Whether numbers count as words, such as ``1984``."""
 
 
 class KeywordRule(WordRule):
-    """The words of a text, such as a title; ``min_items`` and ``max_share`` bound how many items have one."""
+    """Kind ``keyword``: the words of a text, such as a title.
+
+    ``min_items`` and ``max_share`` bound how many items have one.
+    """
 
     kind: Literal["keyword"]
 
 
 class TextRule(WordRule):
-    """What a text is about: its words of the highest TF-IDF, or the phrases of a vocabulary in it.
+    """Kind ``text``: what a text is about, by its words of the highest TF-IDF or by given phrases.
 
     TF-IDF of a word in a text is its count there times ln((1 + n) / (1 + m)) + 1, where ``m`` of the ``n``
     items have it; equal ones are taken in alphabetical order. See G. Salton and C. Buckley,
@@ -273,13 +297,18 @@ class TextRule(WordRule):
 
     kind: Literal["text"]
     top: int = Field(default=5, ge=1, le=1000)
-    """Number of words of an item to take."""
+    """Number of words of an item to take, those of the highest TF-IDF. Words of fewer than ``min_items``
+    items or more than ``max_share`` of them are left out first; those that then stay with fewer than
+    ``min_items`` are dropped, too."""
     pairs: bool = False
-    """Whether two words side by side count as one more word; ``min_items`` bounds how rare they may be."""
+    """Whether two words side by side count as one more word, if at least two items (``min_items``, where that
+    is more) have them."""
     vocabulary: tuple[str, ...] = ()
-    """Phrases to look for, as whole words and whatever their case, in place of TF-IDF."""
+    """Phrases to look for, as whole words and whatever their case, in place of TF-IDF. Then only
+    ``min_items`` and ``max_share`` count among the other options about values and words."""
     vocabulary_file: str | None = None
-    """File with one such phrase a line; relative paths begin at the rule file's folder."""
+    """File with one such phrase a line; lines that begin with ``#`` don't count. Relative paths begin at the
+    rule file's folder."""
 
 
 Rule = Annotated[
@@ -298,12 +327,12 @@ Rule = Annotated[
 
 
 class Rules(StrictModel):
-    """The rules of a data set."""
+    """A rule file: the rules of a data set."""
 
     label: str | None = None
-    """Field that names an item for people."""
+    """Field that names an item for people, such as ``title``."""
     rules: tuple[Rule, ...]
-    """One entry a relation."""
+    """The rules, each with its ``kind``, its ``field`` and the options of that kind; at least one."""
 
     @field_validator("rules", mode="before")
     @classmethod

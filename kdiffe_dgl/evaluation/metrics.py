@@ -1,9 +1,9 @@
-r"""Metrics of top-K recommendation lists.
+"""Metrics of top-K recommendation lists.
 
-Accuracy metrics take ``hits``, a Boolean matrix whose entry :math:`h_{u,r}` says whether the item at
-rank :math:`r` (counted from 1) of user :math:`u`'s list is relevant, and the number of relevant items
-:math:`n_u`. They return one value a user; means are the caller's. ``ACCURACY_METRICS`` maps the
-names used in reports to the functions.
+Accuracy metrics take ``hits``, a Boolean matrix whose entry ``h(u, r)`` says whether the item at rank ``r``
+(counted from 1) of the list of user ``u`` is relevant, and the number of relevant items ``n(u)``. They
+return one value a user; means are the caller's. ``ACCURACY_METRICS`` maps the names used in reports to the
+functions.
 
 Beyond-accuracy metrics describe what the lists do to the catalogue: coverage, Gini index of exposure
 and novelty.
@@ -52,7 +52,7 @@ def _at_least_one(n_relevant: Tensor) -> Tensor:
 
 
 def recall(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
-    r"""Share of a user's relevant items that the list holds, :math:`\sum_{r \le K} h_{u,r} / n_u`.
+    """Share of a user's relevant items that the list holds: hits among the first K, divided by n(u).
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def recall(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
     n_relevant
         Number of relevant items of each user. shape: ``[users]``
     cutoff
-        Length :math:`K` of the list.
+        Length K of the list.
 
     Returns
     -------
@@ -73,16 +73,16 @@ def recall(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
 
 
 def precision(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
-    r"""Share of the list that is relevant, :math:`\sum_{r \le K} h_{u,r} / K`.
+    """Share of the list that is relevant: hits among the first K, divided by K.
 
-    The divisor is :math:`K` also where the list is shorter, as in ``trec_eval``. Arguments and result
-    are those of :func:`recall`; ``n_relevant`` is not used.
+    The divisor is K also where the list is shorter, as in ``trec_eval``. Arguments and result are those of
+    :func:`recall`; ``n_relevant`` is not used.
     """
     return _top(hits, cutoff).sum(dim=1) / cutoff
 
 
 def hit_rate(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
-    r"""1 where the list holds a relevant item, else 0 (``success`` in ``trec_eval``).
+    """1 where the list holds a relevant item, else 0 (``success`` in ``trec_eval``).
 
     Arguments and result are those of :func:`recall`; ``n_relevant`` is not used.
     """
@@ -90,7 +90,7 @@ def hit_rate(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
 
 
 def reciprocal_rank(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
-    r"""Reciprocal of the rank of the first relevant item, 0 if it is not within the cutoff.
+    """Reciprocal of the rank of the first relevant item, 0 if it is not within the cutoff.
 
     Its mean over users is the mean reciprocal rank, MRR@K. Arguments and result are those of
     :func:`recall`; ``n_relevant`` is not used.
@@ -100,17 +100,17 @@ def reciprocal_rank(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
 
 
 def ndcg(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
-    r"""Normalised discounted cumulative gain with binary gains.
+    """Normalised discounted cumulative gain with binary gains.
 
-    .. math::
+    The gain of the list, divided by that of an ideal list:
 
-        \mathrm{nDCG@}K = \frac{\sum_{r \le K} h_{u,r} / \log_2(r + 1)}
-                               {\sum_{r \le \min(n_u, K)} 1 / \log_2(r + 1)}
+        DCG@K  = sum of h(u, r) / log2(r + 1) over r = 1 ... K
+        IDCG@K = sum of 1 / log2(r + 1)       over r = 1 ... min(n(u), K)
+        NDCG@K = DCG@K / IDCG@K
 
-    The ideal list holds :math:`\min(n_u, K)` relevant items, so a perfect list scores 1 at every
-    cutoff. Järvelin and Kekäläinen, *Cumulated gain-based evaluation of IR techniques*, TOIS 2002,
-    with the discount of ``trec_eval``'s ``ndcg_cut``. Arguments and result are those of
-    :func:`recall`.
+    The ideal list holds min(n(u), K) relevant items, so a perfect list scores 1 at every cutoff.
+    Järvelin and Kekäläinen, *Cumulated gain-based evaluation of IR techniques*, TOIS 2002, with the
+    discount of ``trec_eval``'s ``ndcg_cut``. Arguments and result are those of :func:`recall`.
     """
     top = _top(hits, cutoff)
     gain = (top / torch.log2(_ranks(top) + 1.0)).sum(dim=1)
@@ -120,15 +120,15 @@ def ndcg(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
 
 
 def average_precision(hits: Tensor, n_relevant: Tensor, cutoff: int) -> Tensor:
-    r"""Average precision within the cutoff.
+    """Average precision within the cutoff.
 
-    .. math::
+    The precision at the rank of each hit, added up and divided by the number of relevant items:
 
-        \mathrm{AP@}K = \frac{1}{n_u} \sum_{r \le K} h_{u,r} \frac{\sum_{s \le r} h_{u,s}}{r}
+        AP@K = (sum of h(u, r) * (hits among the first r) / r over r = 1 ... K) / n(u)
 
-    Its mean over users is MAP@K. Of the definitions in use this is the one of ``trec_eval``'s
-    ``map_cut`` (``AP@K`` in ir-measures): the divisor is the number of all relevant items, not
-    :math:`\min(n_u, K)`. Arguments and result are those of :func:`recall`.
+    Its mean over users is MAP@K. Of the definitions in use this is the one of ``trec_eval``'s ``map_cut``
+    (``AP@K`` in ir-measures): the divisor is the number of all relevant items, not min(n(u), K). Arguments
+    and result are those of :func:`recall`.
     """
     top = _top(hits, cutoff)
     return (top * top.cumsum(dim=1) / _ranks(top)).sum(dim=1) / _at_least_one(n_relevant)
@@ -154,7 +154,7 @@ def is_measured(metric: str) -> bool:
 
 
 def coverage(exposure: Tensor) -> float:
-    r"""Share of the catalogue that is recommended to at least one user.
+    """Share of the catalogue that is recommended to at least one user.
 
     *Catalogue coverage* of Ge, Delgado-Battenfeld and Jannach, *Beyond accuracy*, RecSys 2010.
 
@@ -172,14 +172,13 @@ def coverage(exposure: Tensor) -> float:
 
 
 def gini(exposure: Tensor) -> float:
-    r"""Gini index of the exposure of items: 0 if all items are shown equally often.
+    """Gini index of the exposure of items: 0 if all items are shown equally often.
 
-    .. math::
+    With x(1) <= ... <= x(n) the counts of the n items in ascending order:
 
-        G = \frac{\sum_{i=1}^{n} (2i - n - 1)\, x_{(i)}}{n \sum_i x_i}
+        G = (sum of (2 i - n - 1) * x(i) over i = 1 ... n) / (n * sum of all x)
 
-    where :math:`x_{(1)} \le \dots \le x_{(n)}` are the counts in ascending order. If one item takes
-    all exposure, :math:`G = 1 - 1/n`. Gunawardana and Shani, *Evaluating recommender systems*,
+    If one item takes all exposure, G is 1 - 1/n. Gunawardana and Shani, *Evaluating recommender systems*,
     Recommender Systems Handbook, 2015, with all items of the catalogue counted.
 
     Parameters
@@ -190,7 +189,7 @@ def gini(exposure: Tensor) -> float:
     Returns
     -------
     float
-        From 0 to :math:`1 - 1/n`; 0 if nothing is shown.
+        From 0 to 1 - 1/n; 0 if nothing is shown.
     """
     counts = exposure.to(torch.float64).sort().values
     total = float(counts.sum())
@@ -202,11 +201,10 @@ def gini(exposure: Tensor) -> float:
 
 
 def self_information(users_of_item: Tensor, n_users: int) -> Tensor:
-    r"""Surprise of meeting an item, :math:`-\log_2 p(i)`, in bits.
+    """Surprise of meeting an item, -log2 p(i), in bits.
 
-    :math:`p(i)` is the share of the training users who have interacted with item :math:`i`. An item
-    that no training user has met counts as if one had, :math:`p(i) = 1/|U|`, which keeps the value
-    finite and no smaller than that of any item seen.
+    p(i) is the share of the training users who have interacted with item i. An item that no training user
+    has met counts as if one had, which keeps the value finite and no smaller than that of any item seen.
 
     Parameters
     ----------
@@ -227,7 +225,7 @@ def self_information(users_of_item: Tensor, n_users: int) -> Tensor:
 
 
 def novelty(information: Tensor, items: Tensor, shown: Tensor, cutoff: int) -> Tensor:
-    r"""Mean self-information of the items in a list, one value a user.
+    """Mean self-information of the items in a list, one value a user.
 
     Zhou et al., *Solving the apparent diversity-accuracy dilemma of recommender systems*, PNAS 2010.
 

@@ -85,7 +85,11 @@ FACTS, INTERACTIONS, PAIRS = (ProfileSource(kind) for kind in ("facts", "interac
 
 
 class ProfileConfig(Component):
-    """Profile views of the score."""
+    """Profile views of the score: what an item has in common with the items that a user has met.
+
+    Each view with a weight is added to the learned score; nothing of it is trained, but the weights may be
+    fitted on validation.
+    """
 
     SEARCH: ClassVar[SearchSpace] = {
         "knowledge_weight": Between(0.0, 0.6),
@@ -95,17 +99,21 @@ class ProfileConfig(Component):
     }
 
     knowledge_weight: float = Field(0.0, ge=0)
-    """Weight w of the agreement in facts, as a share of the spread of the learned score; 0: without."""
+    """Weight w of the agreement in facts, as a share of the spread of the learned score: 0.2 adds a fifth of
+    it. 0: without this view."""
     modality_weight: float = Field(0.0, ge=0)
     """Weight w of the agreement in each modality, likewise; 0: without."""
     interaction_weight: float = Field(0.0, ge=0)
     """Weight w of the agreement in who met the items, likewise; 0: without."""
     rank: int = Field(128, ge=1)
-    """Most singular vectors or principal components."""
+    """Most singular vectors (facts, interactions) or principal components (modalities) of a view, so the
+    most columns that it adds to the vectors of users and items."""
     ridge: float = Field(10.0, gt=0)
-    """Ridge λ of the agreement in interactions, as a multiple of the mean number of users of an item."""
+    """Ridge λ of the agreement in interactions, as a multiple of the mean number of users of an item; a
+    larger one smooths more."""
     fit_weights: bool = False
-    """Fit the weights that are not 0 on validation: from time to time in training, and at the best epoch."""
+    """Fit the weights that are not 0 on validation: from time to time in training, and at the best epoch.
+    The given weights are then where the fit begins, and a weight of 0 stays 0."""
 
     def idle(self) -> set[str]:
         """Of a weight that is fitted, the settings say no more than where the fit begins."""

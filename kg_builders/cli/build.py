@@ -26,7 +26,7 @@ __all__ = ["build"]
     "build",
     epilog=examples(
         "kg-build build recipe.yaml --out kg",
-        "kg-build build --source amazon --input meta_Books.jsonl.gz --rules amazon --resolve store --out kg",
+        "kg-build build --source amazon --input meta_Books.jsonl.gz --rules amazon --resolve brand --out kg",
         "kg-build build --source lastfm --input raw/lfm2k --rules lfm2k --out kg/lfm2k",
         "kg-build build --source recbole --input ml-100k.item --rules ml-100k --k-core 2 --dry-run",
         "kg-build build --source table --input items.csv --mapping mapping.yaml --rules rules.yaml --out kg",

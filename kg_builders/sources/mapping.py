@@ -31,22 +31,39 @@ FieldType = Literal["text", "list", "path", "number", "date", "reference", "key-
 
 
 class FieldMapping(StrictModel):
-    """How one field is read."""
+    """How one field is read.
+
+    Numbers and dates that can't be read so are left out, counted and quoted; if they are more than the share
+    ``max_bad`` of the records, the build stops.
+    """
 
     type: FieldType = "text"
-    """``list`` and ``reference`` (ids of other items) become lists of texts, ``path`` lists of paths,
-    ``date`` YYYY-MM-DD, ``key-value`` pairs. A text that is a list in brackets, such as ``['red', 'blue']``
+    """What the field becomes:
+
+    - ``text``: a text as it stands; the values of a list are joined by spaces.
+    - ``list``: a list of texts.
+    - ``reference``: the same; the texts are ids of other items, for rules of kind ``reference``.
+    - ``path``: a list of category paths, for rules of kind ``path``.
+    - ``number``: a number, also of a price with its currency.
+    - ``date``: a date as YYYY-MM-DD, or a year, or a year and a month. Unix times are not read: leave such a
+      field a ``text``, of which rules of kind ``year`` and ``decade`` take the year.
+    - ``key-value``: pairs of key and value, for rules of kind ``details``.
+
+    For ``list``, ``reference`` and ``path``, a text that is a list in brackets, such as ``['red', 'blue']``
     or ``["red", "blue"]``, is read as that list."""
     column: str | None = None
-    """Its name in the file, if that is another."""
+    """Its name in the file, if that is another: two fields may read one column."""
     delimiter: str | None = Field(default=None, min_length=1)
-    """Between the values of a list, the levels of a path or the pairs, where the file has a text."""
+    """Between the values of a list or a reference, the levels of a path, or the pairs of a key-value field,
+    where the file has a text."""
     paths: str | None = Field(default=None, min_length=1)
-    """Between several paths in one text."""
+    """Between several paths in one text, for type ``path``: with ``;`` and the delimiter ``>``, the text
+    ``Books > War; Books > Poetry`` is two paths."""
     separator: str = Field(default=":", min_length=1)
-    """Between key and value."""
+    """Between key and value of a pair, for type ``key-value``."""
     format: str | None = None
-    """Of a date, such as ``%d/%m/%Y``; without it, the usual unambiguous ones."""
+    """Of a date, such as ``%d/%m/%Y`` for 25/03/2015. Without it, the forms are tried in which day and month
+    can't be mistaken: 2015-03-25, 2015/03/25, 25.03.2015, 25-Mar-2015, March 25, 2015 and the like."""
     decimal: Decimal | None = None
     """What stands before the decimals of a number: a full stop, as by default, or a comma."""
 
@@ -67,24 +84,25 @@ class FieldMapping(StrictModel):
 
 
 class TableMapping(StrictModel):
-    """What the columns of a table mean."""
+    """A mapping file: what the columns of a table mean."""
 
     id: str = Field(default="id", min_length=1)
     """Column of the item ids."""
     label: str | None = None
-    """Field that names an item for people."""
+    """Field that names an item for people; it must be among the fields, where these are given."""
     fields: dict[str, FieldMapping] | None = None
-    """Field to how it is read, or to its type alone; others are left out. By default, all as they are."""
+    """Field to how it is read (:class:`FieldMapping`), or to its type alone, as in ``title: text``. Columns
+    that no field reads are left out. Without ``fields``, all columns are read as they are."""
     format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
     """By default, by the file's ending."""
     delimiter: str | None = Field(default=None, min_length=1)
-    """Of a CSV (default a comma) or TSV file (default a tab)."""
+    """Between the columns of a CSV (default a comma) or TSV file (default a tab), such as ``;``."""
     quote: Literal['"', "'"] | None = '"'
     """Around values of a CSV or TSV file that hold the delimiter or a line break; null if there is none."""
     encoding: str = "utf-8"
-    """Of a CSV or TSV file."""
+    """Of a CSV or TSV file: ``utf-8``, or any that keeps ASCII as it is, such as ``cp1252``."""
     columns: tuple[str, ...] | None = None
-    """Names of the columns of a CSV or TSV file without a header."""
+    """Names of the columns of a CSV or TSV file whose first line is no header."""
 
     @model_validator(mode="before")
     @classmethod
