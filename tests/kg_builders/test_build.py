@@ -21,6 +21,8 @@ from kg_builders import (
     write_knowledge_graph,
 )
 from kg_builders.build import read_features
+from kg_builders.encoders import encode_items
+from kg_builders.encoders.tfidf import TfidfEncoder, TfidfSettings
 from kg_builders.schema import ITEM, NAMED_SCHEMA
 
 RECIPE = """
@@ -225,3 +227,19 @@ def test_every_public_name_can_be_imported() -> None:
         assert name in dir(kg_builders)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         kg_builders.nonsense  # noqa: B018
+
+
+def test_a_recipe_knows_whose_features_they_are(tmp_path: Path) -> None:
+    ids = ["a", "b", "c"]
+    items = pl.DataFrame({"id": ids, "label": ids, "title": ["red lamp", "red bulb", "green bulb"]})
+    encoder = TfidfEncoder(TfidfSettings(min_items=1))
+    for name, order in (("same", items), ("turned", items.reverse())):
+        encode_items(order, order["id"].to_list(), encoder, tmp_path / f"{name}.npy", fields=["title"])
+    catalogue = items.select("id", "label")
+    kg, _ = build_graph({"features": {"words": {"path": "same.npy"}}}, tmp_path, catalogue)
+    assert len(kg.triples)
+    with pytest.raises(InputError, match=r"turned.npy: encoded for other items, or in another order"):
+        build_graph({"features": {"words": {"path": "turned.npy"}}}, tmp_path, catalogue)
+    np.save(tmp_path / "same.npy", np.eye(3, dtype=np.float32))
+    with pytest.raises(InputError, match=r"same.npy: is not the matrix that same.json describes"):
+        build_graph({"features": {"words": {"path": "same.npy"}}}, tmp_path, catalogue)
