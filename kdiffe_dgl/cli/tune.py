@@ -16,6 +16,7 @@ _EPILOG = examples(
     "kdiffe tune --data data/mine --model lightgcn --trials 50",
     "kdiffe tune --data data/mine --output runs/tuned --timeout 3600 --jobs 4",
     "kdiffe tune --data data/mine --set training.epochs=30 --set model.dim=32",
+    "kdiffe tune --data data/mine --search model.layers --search model.contrast --trials 10",
     "kdiffe train --data data/mine --preset runs/tuned/best.yaml",
 )
 
@@ -29,6 +30,10 @@ _EPILOG = examples(
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, which is not searched."
 )
+@click.option(
+    "--search", "only", multiple=True, metavar="KEY",
+    help="Setting, or group such as model.contrast, to search alone; may be repeated.  [default: all]",
+)  # fmt: skip
 @click.option(
     "--trials", type=click.IntRange(min=1), default=30, show_default=True,
     help="Trials of the whole search, those of earlier calls included.",
@@ -49,6 +54,7 @@ def tune(
     preset_name: str | None,
     config: Path | None,
     overrides: tuple[str, ...],
+    only: tuple[str, ...],
     trials: int,
     timeout: float | None,
     pruner: Any,
@@ -82,6 +88,7 @@ def tune(
             preset_name=preset_name,
             config=config,
             overrides=overrides,
+            only=only,
             options=TuneOptions(trials, timeout, seed, pruner),
             jobs=grid.jobs,
             threads=grid.threads,

@@ -25,6 +25,7 @@ from kdiffe_dgl.models.registry import model_class
 from kdiffe_dgl.search import Needs, Searched, search_space
 from kdiffe_dgl.serving.run_folder import RunFolder
 from kdiffe_dgl.training.config import RunConfig
+from kg_builders.config import nearest
 
 __all__ = ["JOURNAL", "TuneOptions", "declared_space", "identity", "search", "tune", "without_test"]
 
@@ -38,7 +39,9 @@ def without_test(dataset: RecDataset) -> RecDataset:
     return dataset.replace(interactions=kept)
 
 
-def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] = ()) -> dict[str, Searched]:
+def declared_space(
+    config: RunConfig, dataset: RecDataset, fixed: Sequence[str] = (), only: Sequence[str] = ()
+) -> dict[str, Searched]:
     """Return what is tried of a model on a data set.
 
     Parameters
@@ -50,11 +53,18 @@ def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] 
         the others.
     fixed
         Settings ``key=value`` that were given: they, and all within them, are not searched.
+    only
+        Settings or groups of them, such as ``model.contrast``, that are searched alone; empty: all.
 
     Returns
     -------
     dict of str to Searched
         Empty where nothing is left to search.
+
+    Raises
+    ------
+    InputError
+        If one of ``only`` names nothing that would be searched without it.
     """
     has: list[Needs] = []
     if dataset.kg is not None and len(dataset.kg.triples):
@@ -65,11 +75,24 @@ def declared_space(config: RunConfig, dataset: RecDataset, fixed: Sequence[str] 
     if not issubclass(model_class(config.name), ClosedFormModel):
         found.update(search_space(config.training, "training."))
     given = [setting.partition("=")[0].strip() for setting in fixed]
-    return {
-        name: searched
-        for name, searched in found.items()
-        if not any(f"{name}.".startswith(f"{key}.") for key in given)
-    }
+    space = {name: searched for name, searched in found.items() if not _within(name, given)}
+    for key in only:
+        if not any(_within(name, [key]) for name in space):
+            raise InputError(
+                f"search {key!r}: names nothing that can be searched here{nearest(key, _names(space))}"
+            )
+    return {name: searched for name, searched in space.items() if not only or _within(name, only)}
+
+
+def _within(name: str, keys: Sequence[str]) -> bool:
+    """Whether a setting is one of several, or in one of several groups of settings."""
+    return any(f"{name}.".startswith(f"{key}.") for key in keys)
+
+
+def _names(space: Mapping[str, Searched]) -> list[str]:
+    """Return the names of settings and of the groups that they are in."""
+    groups = {name.rpartition(".")[0] for name in space}
+    return sorted({*space, *groups})
 
 
 def identity(
@@ -198,6 +221,7 @@ def tune(
     preset_name: str | None = None,
     config: Path | None = None,
     overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
     options: TuneOptions | None = None,
     jobs: int = 1,
     threads: int | None = None,
@@ -219,6 +243,8 @@ def tune(
     model, preset_name, config, overrides
         Settings to start from, as of :meth:`kdiffe_dgl.api.Run.train`; what ``overrides`` names is not
         searched. The first trial has these settings.
+    only
+        Settings or groups of them that are searched alone, see :func:`declared_space`; empty: all.
     options
         Number of trials, and how they are chosen.
     jobs, threads, device, watcher
@@ -235,14 +261,14 @@ def tune(
     Raises
     ------
     InputError
-        If Optuna is missing, a setting does not fit, nothing can be searched, or the folder is taken or in
-        use.
+        If Optuna is missing, a setting does not fit or is none that can be searched, nothing can be searched,
+        or the folder is taken or in use.
     """
     options = options or TuneOptions()
     require_optuna()
     dataset = RecDataset.load(data)
     settings = settings_for(preset_name, config, overrides, model)
-    space = declared_space(settings, dataset, overrides)
+    space = declared_space(settings, dataset, overrides, only)
     if not space:
         raise InputError(f"model {settings.name}: has no setting to search; expected one that declares some")
     return search(

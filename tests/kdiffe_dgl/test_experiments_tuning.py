@@ -120,6 +120,26 @@ def run(one: Study, number: int) -> list[dict]:
     return tried
 
 
+def test_what_is_searched_alone(tiny_dataset):
+    config = resolve(preset("default"))
+    every = declared_space(config, tiny_dataset)
+    assert set(declared_space(config, tiny_dataset, only=["model.layers"])) == {"model.layers"}
+    group = {name for name in every if name.startswith("model.contrast.")}
+    assert len(group) > 1
+    both = ["model.contrast", "training.learning_rate"]
+    assert set(declared_space(config, tiny_dataset, only=both)) == {*group, "training.learning_rate"}
+    # What is given is not searched, whatever else is asked for.
+    left = set(declared_space(config, tiny_dataset, ["model.contrast.temperature=1"], ["model.contrast"]))
+    assert left == group - {"model.contrast.temperature"}
+    with pytest.raises(InputError, match=r"search 'model.layer': names nothing .*did you mean 'model.layers'"):
+        declared_space(config, tiny_dataset, only=["model.layer"])
+    # A part of a name is no group.
+    with pytest.raises(InputError, match=r"search 'model.cont'.*did you mean 'model.contrast'"):
+        declared_space(config, tiny_dataset, only=["model.cont"])
+    with pytest.raises(InputError, match=r"search 'model.layers': names nothing that can be searched here"):
+        declared_space(config, tiny_dataset, ["model.layers=2"], ["model.layers"])
+
+
 def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
     whole = run(study(tmp_path / "whole"), 14)
     # The first trial has the values to start from, where they are in the space.
