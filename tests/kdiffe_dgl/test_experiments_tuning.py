@@ -131,7 +131,9 @@ def test_what_is_searched_alone(tiny_dataset):
     # What is given is not searched, whatever else is asked for.
     left = set(declared_space(config, tiny_dataset, ["model.contrast.temperature=1"], ["model.contrast"]))
     assert left == group - {"model.contrast.temperature"}
-    with pytest.raises(InputError, match=r"search 'model.layer': names nothing .*did you mean 'model.layers'"):
+    with pytest.raises(
+        InputError, match=r"search 'model.layer': names nothing .*did you mean 'model.layers'"
+    ):
         declared_space(config, tiny_dataset, only=["model.layer"])
     # A part of a name is no group.
     with pytest.raises(InputError, match=r"search 'model.cont'.*did you mean 'model.contrast'"):
