@@ -14,6 +14,7 @@ import numpy as np
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation
+from kdiffe_dgl.evaluation.metrics import cutoff_of
 
 __all__ = ["Group", "Groups", "group_values", "items_by_popularity", "users_by_activity"]
 
@@ -175,7 +176,7 @@ def group_values(
             found["users"][group.label] = {"n": int(n_users[place]), **means}
     relevant = dataset.matrix(evaluation.split).indices
     pairs = np.bincount(items.member[relevant], minlength=len(items.groups))
-    cutoffs = sorted({int(metric.partition("@")[2]) for metric in metrics})
+    cutoffs = sorted({cutoff_of(metric) for metric in metrics})
     hits = {
         cutoff: np.bincount(items.member, evaluation.hits_by_item[cutoff], len(items.groups))
         for cutoff in cutoffs

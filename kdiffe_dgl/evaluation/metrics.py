@@ -23,6 +23,7 @@ __all__ = [
     "MOST_CUTOFF",
     "average_precision",
     "coverage",
+    "cutoff_of",
     "gini",
     "hit_rate",
     "is_measured",
@@ -151,6 +152,11 @@ def is_measured(metric: str) -> bool:
     """Whether results have values by user under a name such as ``recall@20``, which is how they write it."""
     name, _, cutoff = metric.partition("@")
     return name in ACCURACY_METRICS and re.fullmatch(r"[1-9][0-9]{0,5}", cutoff) is not None
+
+
+def cutoff_of(metric: str) -> int:
+    """Return the length of list that a metric such as ``recall@20`` is of."""
+    return int(metric.partition("@")[2])
 
 
 def coverage(exposure: Tensor) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.evaluation.evaluator import Evaluation
+from kdiffe_dgl.evaluation.metrics import cutoff_of
 from kdiffe_dgl.experiments.results import RunResult, measure_run
 
 __all__ = ["Measured", "Measures"]
@@ -38,14 +39,14 @@ class Measures:
             set(self.metrics) <= test.per_user.keys() and set(self.cutoffs) <= set(test.cutoffs)
         ):
             return None
-        lengths = sorted({_cutoff(metric) for metric in self.metrics})
+        lengths = sorted({cutoff_of(metric) for metric in self.metrics})
         columns = {"users": self.metrics, "items": [f"recall@{cutoff}" for cutoff in lengths]}
         groups = {
             kind: {label: {name: group[name] for name in ("n", *names)} for label, group in found.items()}
             for kind, names in columns.items()
             for found in (run.groups[kind],)
         }
-        figures = {name: value for name, value in test.metrics.items() if _cutoff(name) in self.cutoffs}
+        figures = {name: value for name, value in test.metrics.items() if cutoff_of(name) in self.cutoffs}
         per_user = {metric: test.per_user[metric] for metric in self.metrics}
         narrow = replace(test, mask=self.mask, cutoffs=self.cutoffs, metrics=figures, per_user=per_user)
         return replace(run, test=figures, groups=groups), narrow
@@ -77,7 +78,3 @@ class Measures:
             cutoffs.update(known[1].cutoffs)
         # Sorted: in whichever order they were asked for, the same is found.
         return measure_run(dataset, folder, sorted(metrics), self.mask, sorted(cutoffs), judge)
-
-
-def _cutoff(metric: str) -> int:
-    return int(metric.partition("@")[2])

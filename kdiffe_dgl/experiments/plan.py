@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from kdiffe_dgl.api import settings_for
 from kdiffe_dgl.config import Component, parse_config, read_yaml
 from kdiffe_dgl.errors import InputError
-from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF, is_measured
+from kdiffe_dgl.evaluation.metrics import ACCURACY_METRICS, MOST_CUTOFF, cutoff_of, is_measured
 from kdiffe_dgl.experiments.study import Pruner
 from kdiffe_dgl.training.config import EvaluationConfig, RunConfig
 
@@ -203,7 +203,7 @@ class Plan:
     @property
     def evaluation(self) -> EvaluationConfig:
         """How all runs are measured: cutoffs of the metrics included."""
-        own = {int(metric.partition("@")[2]) for metric in self.metrics}
+        own = {cutoff_of(metric) for metric in self.metrics}
         return EvaluationConfig(cutoffs=tuple(sorted({*self.cutoffs, *own})), test_mask=self.mask)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation
+from kdiffe_dgl.evaluation.metrics import cutoff_of
 from kdiffe_dgl.experiments.grid import NoWatcher, Watcher, run_grid
 from kdiffe_dgl.experiments.jobs import Job, JobResult, Source, run_name, trained_alike
 from kdiffe_dgl.experiments.lock import only_one
@@ -141,7 +142,7 @@ class Setup:
     def measured(self) -> RunConfig:
         """The base settings, with the cutoffs of the metrics among those that are measured."""
         evaluation = self.base.evaluation
-        cutoffs = {*evaluation.cutoffs, *(int(metric.partition("@")[2]) for metric in self.metrics)}
+        cutoffs = {*evaluation.cutoffs, *(cutoff_of(metric) for metric in self.metrics)}
         return replace(
             self.base, evaluation=evaluation.model_copy(update={"cutoffs": tuple(sorted(cutoffs))})
         )

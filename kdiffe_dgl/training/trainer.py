@@ -16,6 +16,7 @@ from torch import Tensor
 from kdiffe_dgl.data.dataset import RecDataset
 from kdiffe_dgl.errors import InputError
 from kdiffe_dgl.evaluation.evaluator import Evaluation, Evaluator, dot_product
+from kdiffe_dgl.evaluation.metrics import cutoff_of
 from kdiffe_dgl.models.base import RecommenderModel
 from kdiffe_dgl.models.closed_form import ClosedFormModel
 from kdiffe_dgl.models.registry import model_class
@@ -115,7 +116,7 @@ class Trainer:
         training = config.training
         self.batch_size = batch_size(len(self.pairs), training.batch_size, training.min_steps)
         # All that can be wrong with the data is found before the model is built, which may take a while.
-        needed = [_cutoff(metric) for metric in (training.monitor, training.fitted_on)]
+        needed = [cutoff_of(metric) for metric in (training.monitor, training.fitted_on)]
         self.validator = Evaluator(dataset, "validation", cutoffs=(*config.evaluation.cutoffs, *needed))
         cls = model_class(config.name)
         # A model that is not trained by steps needs no negatives, so data without any suit it.
@@ -260,7 +261,7 @@ class Trainer:
         """Fit weights of the score to the model as it is."""
         metric = self.config.training.fitted_on
         # One figure is wanted of each of many evaluations, and lists no longer than it needs.
-        judge = Evaluator(self.dataset, "validation", cutoffs=(_cutoff(metric),))
+        judge = Evaluator(self.dataset, "validation", cutoffs=(cutoff_of(metric),))
         self.model.eval()
         self.model.fit_scoring(
             lambda user, item: float(judge.evaluate(dot_product(user, item)).metrics[metric])
@@ -394,11 +395,6 @@ def _part(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {
         path.removeprefix(f"{part}/"): value for path, value in state.items() if path.startswith(f"{part}/")
     }
-
-
-def _cutoff(metric: str) -> int:
-    """Return the length of list that a metric such as ``recall@20`` is of."""
-    return int(metric.partition("@")[2])
 
 
 def _is_refit(validation: int) -> bool:

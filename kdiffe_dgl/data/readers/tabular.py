@@ -10,7 +10,7 @@ import polars as pl
 from kdiffe_dgl.data.dataset import SPLITS, RecDataset
 from kdiffe_dgl.data.readers.assemble import ImportOptions, assemble
 from kdiffe_dgl.data.readers.delimited import Table, read_table, require_file
-from kdiffe_dgl.data.readers.times import require_unit, seconds
+from kdiffe_dgl.data.readers.times import TIME_UNITS, seconds
 from kdiffe_dgl.errors import InputError
 
 __all__ = ["read_tabular"]
@@ -65,7 +65,8 @@ def read_tabular(
         If the file or a column is missing, one column is to name users and items, a value is none of what it
         should be, or there are features but no catalogue that tells the order of their rows.
     """
-    require_unit(time_unit)
+    if time_unit not in TIME_UNITS:
+        raise InputError(f"time unit {time_unit!r} is unknown; expected {' or '.join(TIME_UNITS)}")
     if features and labels is None:
         raise InputError(
             f"{path}: features need a list of the items that tells which row is whose (--item-labels)"

@@ -5,19 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from kdiffe_dgl.data.readers.delimited import Table
-from kdiffe_dgl.errors import InputError
 
-__all__ = ["TIME_UNITS", "require_unit", "seconds", "seconds_of_iso"]
+__all__ = ["TIME_UNITS", "seconds", "seconds_of_iso"]
 
 TIME_UNITS = {"s": 1, "ms": 1_000}
 _DATE = r"^\d{4}-\d{2}-\d{2}"
 _ZONE = r"(?:[+-]\d{2}:?\d{2}|[+-]\d{2})$"
-
-
-def require_unit(unit: str) -> None:
-    """Raise ``InputError`` unless a unit of times is known."""
-    if unit not in TIME_UNITS:
-        raise InputError(f"time unit {unit!r} is unknown; expected {' or '.join(TIME_UNITS)}")
 
 
 def seconds(table: Table, column: str, unit: str = "s") -> pl.Series:
@@ -32,14 +25,13 @@ def seconds(table: Table, column: str, unit: str = "s") -> pl.Series:
         ``2020-01-31 10:30``, ``2020-01-31T10:30:00.5Z``. What the first value looks like, all have to.
         Times without a zone are taken for UTC.
     unit
-        ``"s"`` or ``"ms"``, of numbers.
+        Of numbers, a key of ``TIME_UNITS``.
 
     Raises
     ------
     InputError
-        If the unit is unknown, or a value is none of these.
+        If a value is none of these.
     """
-    require_unit(unit)
     table.require([column])
     values = table.frame[column]
     if values.dtype.is_temporal():
@@ -81,10 +73,5 @@ def seconds_of_iso(values: pl.Series) -> pl.Series:
         .then(local + ":00")
         .otherwise(local)
     )
-    sign = pl.when(pl.col("zone").str.starts_with("-")).then(-1).otherwise(1)
-    hours = pl.col("zone").str.slice(1, 2).cast(pl.Int64, strict=False)
-    minutes = pl.col("zone").str.replace(":", "").str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0)
-    shift = sign * (hours * 3600 + minutes * 60)
-    return parts.select(
-        (whole.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False).dt.epoch("s") - shift).alias(values.name)
-    ).to_series()
+    parsed = (whole + pl.col("zone")).str.to_datetime("%Y-%m-%dT%H:%M:%S%#z", time_zone="UTC", strict=False)
+    return parts.select(parsed.dt.epoch("s").alias(values.name)).to_series()
